@@ -1,0 +1,196 @@
+// Package app reads the configuration, wires the gateway and runs its servers.
+//
+//nolint:lll // a struct tag cannot be wrapped
+package app
+
+import (
+	"fmt"
+	"time"
+)
+
+// DemoSecret is the signing secret the project ships so that a first run works
+// without set-up. Everybody can read it, so LoadConfig warns when it is in use.
+const DemoSecret = "II+NZDtODCTp0eAGX0/3HNdaExOf+M1uesFHdN+IFcTD774aaeJrJIOMS4aYhi+l" //nolint:gosec // public on purpose
+
+// Config is everything an operator can set. The tags are the single source of
+// the JSON keys, the variables and the documentation: see ConfigLeaves.
+//
+// There are no env-default tags on purpose: cleanenv applies those to every
+// zero value, so an explicit 0 or false would be lost. DefaultConfig holds the
+// defaults instead.
+type Config struct {
+	Application    ApplicationConfig    `json:"application" env-prefix:"TYK_PROX_APPLICATION__"`
+	ServerTimeouts ServerTimeoutsConfig `json:"server_timeouts" env-prefix:"TYK_PROX_SERVER_TIMEOUTS__"`
+	Redis          RedisConfig          `json:"redis" env-prefix:"TYK_PROX_REDIS__"`
+	RateLimit      RateLimitConfig      `json:"rate_limit" env-prefix:"TYK_PROX_RATE_LIMIT__"`
+	Upstream       UpstreamConfig       `json:"upstream" env-prefix:"TYK_PROX_UPSTREAM__"`
+	Telemetry      TelemetryConfig      `json:"telemetry" env-prefix:"TYK_PROX_TELEMETRY__"`
+	Log            LogConfig            `json:"log" env-prefix:"TYK_PROX_LOG__"`
+	Monitoring     MonitoringConfig     `json:"monitoring" env-prefix:"TYK_PROX_MONITORING__"`
+}
+
+// ApplicationConfig says where the gateway listens, whom it protects and which
+// tokens it believes.
+type ApplicationConfig struct {
+	TargetHost string      `json:"target_host" env:"TARGET_HOST" env-description:"Base URL of the protected backend: scheme, host and optional port, without a path."`
+	Port       int         `json:"port" env:"PORT" env-description:"Port the gateway listens on; 0 picks a free one."`
+	Token      TokenConfig `json:"token" env-prefix:"TOKEN__"`
+}
+
+// TokenConfig is how a JWT is verified.
+type TokenConfig struct {
+	JWTSecret     Secret   `json:"jwt_secret" env:"JWT_SECRET" secret:"true" env-description:"Shared secret of the HS algorithms, at least as long as their hash (32, 48 or 64 bytes)."`
+	Algorithm     string   `json:"algorithm" env:"ALGORITHM" env-description:"The only signature algorithm accepted: HS, RS, PS or ES with 256, 384 or 512, or EdDSA."`
+	PublicKeyFile string   `json:"public_key_file" env:"PUBLIC_KEY_FILE" env-description:"PEM file with the public key; required by every algorithm but HS, refused by HS."`
+	Leeway        Duration `json:"leeway" env:"LEEWAY" env-description:"Clock difference forgiven when exp, nbf and iat are checked, 0s to 60s."`
+}
+
+// ServerTimeoutsConfig bounds what one client may cost and how long a stop takes.
+type ServerTimeoutsConfig struct {
+	ReadHeaderTimeout Duration `json:"readHeaderTimeout" env:"READHEADERTIMEOUT" env-description:"Time a client has to send its request headers."`
+	ReadTimeout       Duration `json:"readTimeout" env:"READTIMEOUT" env-description:"Time a client has to send the whole request."`
+	WriteTimeout      Duration `json:"writeTimeout" env:"WRITETIMEOUT" env-description:"Time from the end of the request headers to the first byte of the response; a stream may pause this long between two writes."`
+	IdleTimeout       Duration `json:"idleTimeout" env:"IDLETIMEOUT" env-description:"Time an idle keep-alive connection stays open."`
+	DrainDelay        Duration `json:"drainDelay" env:"DRAINDELAY" env-description:"Time after SIGTERM in which requests are still accepted while /ready already answers 503."`
+	ShutdownTimeout   Duration `json:"shutdownTimeout" env:"SHUTDOWNTIMEOUT" env-description:"Time the requests in flight may take to end after the drain delay."`
+}
+
+// RedisConfig is the store of tokens and counters.
+type RedisConfig struct {
+	Addr        string   `json:"addr" env:"ADDR" env-description:"Redis address as host:port."`
+	Username    string   `json:"username" env:"USERNAME" env-description:"Redis ACL user; empty means the default user."`
+	Password    Secret   `json:"password" env:"PASSWORD" secret:"true" env-description:"Redis password; empty means no authentication."`
+	DB          int      `json:"db" env:"DB" env-description:"Redis database number."`
+	TLS         bool     `json:"tls" env:"TLS" env-description:"Whether to connect to Redis over TLS."`
+	TLSCAFile   string   `json:"tls_ca_file" env:"TLS_CA_FILE" env-description:"PEM file with the authorities that may sign the Redis certificate; empty means the system's."`
+	DialTimeout Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to Redis."`
+	Timeout     Duration `json:"timeout" env:"TIMEOUT" env-description:"Read and write budget of one Redis command."`
+	PoolTimeout Duration `json:"pool_timeout" env:"POOL_TIMEOUT" env-description:"Time to wait for a free connection of the Redis pool."`
+	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Most connections to Redis; 0 means ten per CPU."`
+}
+
+// RateLimitConfig is the fixed window shared by every token.
+type RateLimitConfig struct {
+	Window Duration `json:"window" env:"WINDOW" env-description:"Length of the counting window: whole seconds, 1s to 24h."`
+}
+
+// UpstreamConfig is how the gateway talks to the backend.
+type UpstreamConfig struct {
+	DialTimeout     Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to the backend."`
+	ResponseTimeout Duration `json:"response_timeout" env:"RESPONSE_TIMEOUT" env-description:"Time until the backend's response headers; must be shorter than server_timeouts.writeTimeout."`
+	IdleConnections int      `json:"idle_connections" env:"IDLE_CONNECTIONS" env-description:"Idle connections kept open to the backend."`
+}
+
+// TelemetryConfig is what the gateway tells about itself and its clients.
+type TelemetryConfig struct {
+	ServiceName    string       `json:"service_name" env:"SERVICE_NAME" env-description:"service.name of the traces and metrics."`
+	TrustedProxies []string     `json:"trusted_proxies" env:"TRUSTED_PROXIES" env-description:"Networks (CIDR, comma separated in the variable) whose X-Forwarded-For and traceparent headers are believed."`
+	KeyIDSecret    Secret       `json:"key_id_secret" env:"KEY_ID_SECRET" secret:"true" env-description:"HMAC key that turns an api key into gateway.key.id; empty means derived from the JWT secret."`
+	Traces         TracesConfig `json:"traces" env-prefix:"TRACES__"`
+}
+
+// TracesConfig is where the spans go and how many of them.
+type TracesConfig struct {
+	Endpoint    string  `json:"endpoint" env:"ENDPOINT" env-description:"OTLP endpoint: grpc://jaeger:4317 or grpcs:// for gRPC, http://jaeger:4318 or https:// for HTTP; empty exports no traces."`
+	SampleRatio float64 `json:"sample_ratio" env:"SAMPLE_RATIO" env-description:"Share of the requests that are traced, 0 to 1."`
+}
+
+// LogConfig is how the log lines look.
+type LogConfig struct {
+	Level   string `json:"level" env:"LEVEL" env-description:"Lowest level written: Debug, Info, Warn, Error or Fatal, in any case."`
+	Format  string `json:"format" env:"FORMAT" env-description:"Form of a log line: json or console."`
+	Colored bool   `json:"colored" env:"COLORED" env-description:"Whether console lines are coloured on a terminal."`
+}
+
+// MonitoringConfig is the listener of /metrics.
+type MonitoringConfig struct {
+	IP          string `json:"ip" env:"IP" env-description:"Address the metrics listener binds to."`
+	Scheme      string `json:"scheme" env:"SCHEME" env-description:"Scheme of the metrics listener: http or https."`
+	Port        int    `json:"port" env:"PORT" env-description:"Port of the metrics listener; 0 picks a free one."`
+	TLSCertFile string `json:"tls_cert_file" env:"TLS_CERT_FILE" env-description:"PEM certificate of the metrics listener; required by https, refused by http."`
+	TLSKeyFile  string `json:"tls_key_file" env:"TLS_KEY_FILE" env-description:"PEM private key of the metrics listener; required by https, refused by http."`
+}
+
+// DefaultConfig returns what holds where neither file nor environment speaks.
+func DefaultConfig() Config {
+	return Config{
+		Application: ApplicationConfig{
+			TargetHost: "http://backend-whoami:80",
+			Port:       8080,
+			Token:      TokenConfig{JWTSecret: DemoSecret, Algorithm: "HS256", Leeway: seconds(5)},
+		},
+		ServerTimeouts: ServerTimeoutsConfig{
+			ReadHeaderTimeout: seconds(5),
+			ReadTimeout:       seconds(30),
+			WriteTimeout:      seconds(30),
+			IdleTimeout:       seconds(60),
+			DrainDelay:        seconds(5),
+			ShutdownTimeout:   seconds(20),
+		},
+		Redis: RedisConfig{
+			Addr:        "tyk-redis:6379",
+			DialTimeout: Duration(500 * time.Millisecond),
+			Timeout:     Duration(100 * time.Millisecond),
+			PoolTimeout: Duration(50 * time.Millisecond),
+		},
+		RateLimit: RateLimitConfig{Window: seconds(60)},
+		Upstream: UpstreamConfig{
+			DialTimeout:     seconds(2),
+			ResponseTimeout: seconds(15),
+			IdleConnections: 256,
+		},
+		Telemetry: TelemetryConfig{
+			ServiceName: "tyk_proxy",
+			// Empty, not nil: it must encode as [] to be readable again.
+			TrustedProxies: []string{},
+			Traces:         TracesConfig{SampleRatio: 1},
+		},
+		Log:        LogConfig{Level: "Debug", Format: "console", Colored: true},
+		Monitoring: MonitoringConfig{IP: "0.0.0.0", Scheme: "http", Port: 9090},
+	}
+}
+
+// Duration is a time.Duration that reads and writes as text such as "5s". It is
+// a defined type and not a struct around time.Duration because cleanenv takes
+// every struct for a section.
+type Duration time.Duration
+
+func seconds(n int) Duration { return Duration(time.Duration(n) * time.Second) }
+
+// UnmarshalText reads the form of time.ParseDuration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("parse duration: %w", err)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalText writes whole seconds and milliseconds in that one unit, so that
+// "60s" stays "60s" instead of becoming "1m0s".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String returns the text MarshalText writes.
+func (d Duration) String() string {
+	std := time.Duration(d)
+	switch {
+	case std%time.Second == 0:
+		return fmt.Sprintf("%ds", std/time.Second)
+	case std%time.Millisecond == 0:
+		return fmt.Sprintf("%dms", std/time.Millisecond)
+	default:
+		return std.String()
+	}
+}
+
+// Secret is a string that does not show itself when it is formatted, so that a
+// Config which finds its way into a log line gives nothing away. Only JSON and
+// an explicit conversion carry the value.
+type Secret string
+
+// String returns the length of the secret in place of the secret.
+func (s Secret) String() string { return fmt.Sprintf("(%d bytes)", len(s)) }
+
+// GoString keeps %#v as silent as the other verbs.
+func (s Secret) GoString() string { return s.String() }

@@ -1,0 +1,222 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoadConfigDefaults(t *testing.T) {
+	got, warnings, err := LoadConfig("", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(DefaultConfig(), got); diff != "" {
+		t.Errorf("(-default +loaded):\n%s", diff)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "demo secret") {
+		t.Errorf("warnings %q, want one about the demo secret", warnings)
+	}
+}
+
+func TestNoWarningWithOwnKeys(t *testing.T) {
+	for name, token := range map[string]string{
+		"own secret": `{"jwt_secret":"` + strings.Repeat("k", 32) + `"}`,
+		"public key": `{"algorithm":"EdDSA","public_key_file":"key.pem"}`,
+	} {
+		_, warnings, err := LoadConfig(writeConfig(t, `{"application":{"token":`+token+`}}`), false)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: warnings %q, error %v", name, warnings, err)
+		}
+	}
+}
+
+func TestExplicitZeroIsRespected(t *testing.T) {
+	cfg, _, err := LoadConfig(writeConfig(t, `{
+		"application":{"port":0,"token":{"leeway":"0s"}},
+		"server_timeouts":{"drainDelay":"0s"},
+		"telemetry":{"traces":{"sample_ratio":0},"trusted_proxies":[]},
+		"log":{"colored":false},
+		"monitoring":{"port":0}}`), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Application.Port = 0
+	want.Application.Token.Leeway = 0
+	want.ServerTimeouts.DrainDelay = 0
+	want.Telemetry.Traces.SampleRatio = 0
+	want.Log.Colored = false
+	want.Monitoring.Port = 0
+	if diff := cmp.Diff(want, cfg); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAcceptedForms(t *testing.T) {
+	for _, text := range []string{
+		`{"application":{"target_host":"https://[::1]:8443/"}}`,
+		`{"application":{"token":{"algorithm":"HS512"}}}`,
+		`{"application":{"token":{"jwt_secret":"","algorithm":"RS256","public_key_file":"key.pem"}}}`,
+		`{"redis":{"addr":"[::1]:6379","tls":true,"tls_ca_file":"ca.pem","pool_size":50}}`,
+		`{"rate_limit":{"window":"24h"}}`,
+		`{"telemetry":{"trusted_proxies":["10.0.0.0/8","192.0.2.1","fd00::/8"]}}`,
+		`{"telemetry":{"traces":{"endpoint":"grpcs://collector:4317","sample_ratio":0.25}}}`,
+		`{"telemetry":{"traces":{"endpoint":"http://jaeger:4318/v1/traces"}}}`,
+		`{"log":{"level":"fATAL","format":"json"}}`,
+		`{"monitoring":{"ip":"::1","scheme":"https","tls_cert_file":"c.pem","tls_key_file":"k.pem"}}`,
+		"\n {} \n",
+	} {
+		if _, _, err := LoadConfig(writeConfig(t, text), false); err != nil {
+			t.Errorf("%s\n%v", text, err)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	clearEnv(t)
+	path := writeConfig(t, `{"application":{"port":1111},"log":{"colored":true},"redis":{"addr":"file:1"}}`)
+	t.Setenv("TYK_PROX_APPLICATION__PORT", "2222")
+	t.Setenv("TYK_PROX_LOG__COLORED", "false")
+	t.Setenv("TYK_PROX_SERVER_TIMEOUTS__DRAINDELAY", "0s")
+	t.Setenv("TYK_PROX_TELEMETRY__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1")
+	t.Setenv("TYK_PROX_TELEMETRY__TRACES__SAMPLE_RATIO", "0")
+
+	want := DefaultConfig()
+	want.Application.Port = 1111
+	want.Redis.Addr = "file:1"
+	got, _, err := LoadConfig(path, false)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("without -env: error %v (-want +got):\n%s", err, diff)
+	}
+
+	want.Application.Port = 2222
+	want.Log.Colored = false
+	want.ServerTimeouts.DrainDelay = 0
+	want.Telemetry.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1"}
+	want.Telemetry.Traces.SampleRatio = 0
+	got, _, err = LoadConfig(path, true)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("with -env: error %v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestEnvironmentFaults(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("TYK_PROX_APPLICATION__PORT", "010")
+	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "")
+	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRT", "hunter2hunter2")
+	t.Setenv("TYK_PROX_LOG__COLORED", "")
+	t.Setenv("TYK_PROX_LOG__LEVEL", "loud")
+	t.Setenv("TYK_PROX_RATE_LIMIT__WINDOW", "soon")
+	want := []Fault{
+		{"application.port", "TYK_PROX_APPLICATION__PORT", `"010"`, "cannot be read", "want a whole number"},
+		{"rate_limit.window", "TYK_PROX_RATE_LIMIT__WINDOW", `"soon"`, "cannot be read", `want a duration such as "5s"`},
+		{"log.colored", "TYK_PROX_LOG__COLORED", `""`, "is set but empty", "want true or false"},
+		{"", "TYK_PROX_APPLICATION__TOKEN__JWT_SECRT", "",
+			"unknown variable", "did you mean TYK_PROX_APPLICATION__TOKEN__JWT_SECRET?"},
+		{"application.token.jwt_secret", "TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "(0 bytes)",
+			"is too short for HS256", "want at least 32 bytes"},
+		{"log.level", "TYK_PROX_LOG__LEVEL", `"loud"`, "is not known", "want one of Debug, Info, Warn, Error, Fatal"},
+	}
+	_, _, err := LoadConfig("", true)
+	if diff := cmp.Diff(want, faultsOf(t, err)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Error("the value of an unknown variable is shown")
+	}
+}
+
+// One message carries what is wrong with the form, the values and their relations.
+func TestAllFaultsAtOnce(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("TYK_PROX_REDIS__DB", "-1")
+	_, _, err := LoadConfig(writeConfig(t, `{
+		"application":{"port":70000,"target_host":"http://u:hunter2@backend","token":{"jwt_secret":"short"}},
+		"redis":{"adr":"x:1","timeout":5},
+		"monitoring":{"port":"9090"}}`), true)
+	const want = `configuration refused: 7 faults
+  redis.adr: unknown key; did you mean redis.addr?
+  redis.timeout = "5": is a number; want a duration such as "5s"
+  monitoring.port = "9090": is a string; want a whole number
+  application.target_host = "http://***@backend": carries credentials; want http|https://host:port and nothing behind it
+  application.port = "70000": is not a port; want 0 to 65535
+  application.token.jwt_secret = (5 bytes): is too short for HS256; want at least 32 bytes
+  redis.db (TYK_PROX_REDIS__DB) = "-1": is negative; want 0 or a whole number above it`
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDurationText(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", time.Minute: "60s", 1500 * time.Millisecond: "1500ms", 5 * time.Microsecond: "5µs", -time.Second: "-1s",
+	} {
+		text, err := Duration(d).MarshalText()
+		if err != nil || string(text) != want {
+			t.Errorf("%v: %q, %v; want %q", d, text, err, want)
+		}
+		var back Duration
+		if err := back.UnmarshalText(text); err != nil || back != Duration(d) {
+			t.Errorf("%q reads as %v, %v", text, back, err)
+		}
+	}
+}
+
+func TestShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://u:p@h":                     `"http://***@h"`,
+		"u:p@h:6379":                       `"***@h:6379"`,
+		"http://u:p@x@h/%zz":               `"http://***@h/%zz"`,
+		"http://h/?key=p":                  `"http://h/?***"`,
+		"a\nb":                             `"a\nb"`,
+		strings.Repeat("x", 63) + "é tail": `"` + strings.Repeat("x", 63) + `"...`,
+	} {
+		if got := shown(text, false); got != want {
+			t.Errorf("shown(%q) = %s, want %s", text, got, want)
+		}
+		if got := shown(text, true); strings.Contains(got, text) {
+			t.Errorf("a secret is shown as %s", got)
+		}
+	}
+}
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// clearEnv hides variables of ours that the machine running the tests has set.
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, envPrefix) {
+			t.Setenv(name, "") // restores the value when the test ends
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func faultsOf(t *testing.T, err error) []Fault {
+	t.Helper()
+	var refused *ConfigError
+	if !errors.As(err, &refused) {
+		t.Fatalf("error %v, want a *ConfigError", err)
+	}
+	return refused.Faults
+}

@@ -1,0 +1,226 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/middleware/redisstore"
+)
+
+// embeddedConfig is the configuration of an embedded run on free ports. The
+// backend is the default's, which makes it the built-in one.
+func embeddedConfig(t *testing.T) Config {
+	t.Helper()
+	clearEnv(t)
+	addr, _ := freePort(t)
+	return testConfig(addr, DefaultConfig().Application.TargetHost)
+}
+
+var curlLine = regexp.MustCompile(`(?m)^  curl -i -H 'Authorization: Bearer ([^']+)' '([^']+)'$`)
+
+// curl returns the token and the URL of the printed example.
+func curl(t *testing.T, r *running) (jwt, url string) {
+	t.Helper()
+	found := curlLine.FindStringSubmatch(r.stdout.String())
+	if found == nil {
+		t.Fatal("no curl line was printed")
+	}
+	// The gateway listens on all interfaces; localhost may mean IPv6 here.
+	return found[1], strings.Replace(found[2], "localhost", "127.0.0.1", 1)
+}
+
+// The first look: one command, and the line that it prints works.
+func TestEmbedded(t *testing.T) {
+	cfg := embeddedConfig(t)
+	cfg.RateLimit.Window = Duration(time.Hour)
+	t.Setenv("TYK_PROX_RATE_LIMIT__WINDOW", "7200s")
+	r := startRun(t, cfg, Options{Embedded: true, UseEnv: true})
+	for _, part := range []string{
+		"gateway   http://localhost:" + r.gateway[strings.LastIndex(r.gateway, ":")+1:] + " ",
+		"metrics   http://localhost:" + r.metrics[strings.LastIndex(r.metrics, ":")+1:] + "/metrics\n",
+		"redis     " + cfg.Redis.Addr + " ", "(built in)", "10 requests in 7200s", "Ctrl-C",
+	} {
+		if !strings.Contains(r.stdout.String(), part) {
+			t.Errorf("the introduction lacks %q", part)
+		}
+	}
+	r.want(r.gateway+"/ready", "", http.StatusOK, "")
+	r.want(r.metrics+"/metrics", "", http.StatusOK, "")
+
+	jwt, url := curl(t, r)
+	first := r.get(url, jwt)
+	for _, part := range []string{
+		"Hostname: ", "IP: ", "RemoteAddr: 127.0.0.1:", "GET /api/v1/test HTTP/1.1\r\n", "X-Forwarded-For: 127.0.0.1\r\n",
+	} {
+		if first.status != http.StatusOK || !strings.Contains(first.body, part) {
+			t.Errorf("%d, and the body lacks %q", first.status, part)
+		}
+	}
+	if policy := first.header.Get("Ratelimit-Policy"); policy != `"default";q=10;w=7200` {
+		t.Errorf("RateLimit-Policy %s, want the window of the variable", policy)
+	}
+	for range 9 {
+		r.want(url, jwt, http.StatusOK, "")
+	}
+	r.want(url, jwt, http.StatusTooManyRequests, "rate_limited")
+
+	r.stop()
+	for name, addr := range map[string]string{
+		"gateway": strings.TrimPrefix(r.gateway, "http://"), "metrics": strings.TrimPrefix(r.metrics, "http://"), "redis": cfg.Redis.Addr,
+	} {
+		if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("after the end, dialling the %s: %v, want it refused", name, err)
+		}
+	}
+}
+
+// token-gen in another terminal finds the embedded Redis, and a token's record
+// ends by the clock.
+func TestEmbeddedTakesMoreTokens(t *testing.T) {
+	cfg := embeddedConfig(t)
+	r := startRun(t, cfg, Options{Embedded: true})
+	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
+	defer client.Close()
+	request := redisstore.MintRequest{
+		Prefix: redisstore.TokenPrefix, Secret: DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
+	}
+	lasting, err := redisstore.Mint(t.Context(), client, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.TTL, request.Now = 2*time.Second, time.Now()
+	short, err := redisstore.Mint(t.Context(), client, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.want(r.gateway+"/mine/x", lasting.JWT, http.StatusOK, "")
+	r.want(r.gateway+"/mine/x", short.JWT, http.StatusOK, "")
+	// Within the leeway the short JWT is still good: what is gone is the record.
+	deadline := time.Now().Add(4 * time.Second)
+	for r.get(r.gateway+"/mine/x", short.JWT).reason != "token_unknown" {
+		if time.Now().After(deadline) {
+			t.Fatal("a record with a TTL of 2 s outlives it")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.want(r.gateway+"/mine/x", lasting.JWT, http.StatusOK, "")
+}
+
+func TestEmbeddedPortsInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	for want, set := range map[string]func(*Config){
+		fmt.Sprintf("redis.addr: 127.0.0.1:%d is already in use", port): func(c *Config) {
+			c.Redis.Addr = "127.0.0.1:" + strconv.Itoa(port)
+		},
+		fmt.Sprintf("application.port: port %d is already in use", port): func(c *Config) { c.Application.Port = port },
+		fmt.Sprintf("monitoring.port: port %d is already in use", port):  func(c *Config) { c.Monitoring.Port = port },
+	} {
+		cfg := embeddedConfig(t)
+		set(&cfg)
+		e, err := StartEmbedded(t.Context(), cfg)
+		if err == nil {
+			err = e.serve(t.Context(), discardLogger(), &strings.Builder{}, nil)
+			e.Close()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// What the configuration says is kept; only what cannot exist on a bare
+// machine is replaced.
+func TestEmbeddedKeepsTheConfiguration(t *testing.T) {
+	t.Run("own backend", func(t *testing.T) {
+		backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "mine") }))
+		defer backend.Close()
+		cfg := embeddedConfig(t)
+		cfg.Application.TargetHost = backend.URL
+		r := startRun(t, cfg, Options{Embedded: true})
+		defer r.stop()
+		jwt, url := curl(t, r)
+		if got := r.get(url, jwt); got.body != "mine" {
+			t.Errorf("%d %q, want the configured backend's answer", got.status, got.body)
+		}
+	})
+	t.Run("redis password", func(t *testing.T) {
+		cfg := embeddedConfig(t)
+		cfg.Redis.Username, cfg.Redis.Password, cfg.Redis.DB = "gateway", "let me in", 3
+		r := startRun(t, cfg, Options{Embedded: true})
+		jwt, url := curl(t, r)
+		r.want(url, jwt, http.StatusOK, "")
+		stranger := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
+		defer stranger.Close()
+		if err := stranger.Ping(context.Background()).Err(); err == nil {
+			t.Error("the embedded Redis answers without the configured password")
+		}
+	})
+	t.Run("redis tls", func(t *testing.T) {
+		cfg := embeddedConfig(t)
+		cfg.Redis.TLS = true
+		if _, err := StartEmbedded(t.Context(), cfg); err == nil || !strings.HasPrefix(err.Error(), "redis.tls: ") {
+			t.Errorf("error %v, want one that names redis.tls", err)
+		}
+	})
+	t.Run("redis elsewhere", func(t *testing.T) {
+		cfg := embeddedConfig(t)
+		cfg.Redis.Addr = DefaultConfig().Redis.Addr
+		e, err := StartEmbedded(t.Context(), cfg)
+		if err != nil {
+			// Somebody's Redis is there already; the error says where it looked.
+			if !strings.Contains(err.Error(), embeddedRedis+" is already in use") {
+				t.Error(err)
+			}
+			return
+		}
+		defer e.Close()
+		if e.redis.Addr() != embeddedRedis || e.cfg.Redis.Addr != embeddedRedis {
+			t.Errorf("Redis on %s, the gateway looks at %s; want %s", e.redis.Addr(), e.cfg.Redis.Addr, embeddedRedis)
+		}
+	})
+}
+
+func TestLoopback(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:6379": true, "127.1.2.3:1": true, "[::1]:6379": true, "localhost:6379": true,
+		"tyk-redis:6379": false, "10.0.0.1:6379": false, "0.0.0.0:6379": false, "localhost": false,
+	} {
+		if got := loopback(addr); got != want {
+			t.Errorf("loopback(%s) = %v, want %v", addr, got, want)
+		}
+	}
+}
+
+func TestWhoami(t *testing.T) {
+	request := httptest.NewRequest(http.MethodPost, "/a%20b?c=d", strings.NewReader("body"))
+	request.Header.Set("X-Mine", "yes")
+	recorder := httptest.NewRecorder()
+	whoami(recorder, request)
+	for _, part := range []string{
+		"Hostname: ", "RemoteAddr: 192.0.2.1:1234\n", "POST /a%20b?c=d HTTP/1.1\r\n", "Host: example.com\r\n", "X-Mine: yes\r\n",
+	} {
+		if !strings.Contains(recorder.Body.String(), part) {
+			t.Errorf("the answer lacks %q:\n%s", part, recorder.Body)
+		}
+	}
+	if kind := recorder.Header().Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
+		t.Errorf("Content-Type %q, want text/plain", kind)
+	}
+}

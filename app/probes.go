@@ -1,0 +1,67 @@
+package app
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+
+	"tyk_proxy/middleware/redisstore"
+)
+
+// Reasons why the gateway is not ready.
+const (
+	notReadyDraining = "draining"
+	notReadyStore    = "store_unavailable"
+)
+
+// probes answers /health and /ready itself and sends all else to the pipeline.
+// It compares the path as it came: http.ServeMux would redirect paths that the
+// pipeline has to judge.
+func (g *Gateway) probes(pipeline http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/health":
+			g.probe(w, r, "")
+		case "/ready":
+			g.probe(w, r, g.notReady(r))
+		default:
+			pipeline.ServeHTTP(w, r)
+		}
+	})
+}
+
+// notReady returns why the gateway should get no traffic, or "".
+func (g *Gateway) notReady(r *http.Request) string {
+	if g.draining.Load() {
+		return notReadyDraining
+	}
+	if err := redisstore.Ping(r.Context(), g.redis, time.Duration(g.cfg.Redis.Timeout)); err != nil {
+		g.log.WithError(err).Debug("not ready")
+		return notReadyStore
+	}
+	return ""
+}
+
+func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case reason == "":
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "Ok")
+	default:
+		h.Set("Content-Type", "application/problem+json")
+		h.Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"type":   "urn:tyk-proxy:problem:not_ready",
+			"title":  "The gateway is not ready.",
+			"status": http.StatusServiceUnavailable,
+			"reason": reason,
+		})
+	}
+}

@@ -1,0 +1,58 @@
+package app
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"tyk_proxy/middleware"
+)
+
+const (
+	reasonsBegin = "<!-- reasons:begin -->\n"
+	reasonsEnd   = "<!-- reasons:end -->"
+)
+
+// The README's table of reasons is the program's own.
+func TestREADMEReasons(t *testing.T) {
+	readme := readText(t, readmeFile)
+	before, rest, begun := strings.Cut(readme, reasonsBegin)
+	_, after, ended := strings.Cut(rest, reasonsEnd)
+	if !begun || !ended {
+		t.Fatalf("%s lacks the markers %q and %q", readmeFile, reasonsBegin, reasonsEnd)
+	}
+	compareOrUpdate(t, readmeFile, readme, before+reasonsBegin+reasonsTable()+reasonsEnd+after)
+}
+
+// A row that cannot be written down is a mistake in the table of reasons.
+func TestReasonsAreDocumented(t *testing.T) {
+	seen := map[string]bool{}
+	for _, reason := range middleware.Reasons() {
+		info := reason.Info()
+		if info.Name == "" || seen[info.Name] || info.Stage == "" || info.Verdict.String() == "unknown" {
+			t.Errorf("reason %d has no name, stage or verdict of its own: %+v", reason, info)
+		}
+		if !strings.HasSuffix(info.Title, ".") || strings.Contains(info.Title, "|") {
+			t.Errorf("%s: the title %q is no sentence fit for a table", info.Name, info.Title)
+		}
+		seen[info.Name] = true
+	}
+}
+
+func reasonsTable() string {
+	var b strings.Builder
+	b.WriteString("| Reason | Stage | Verdict | Status | Meaning |\n|---|---|---|---|---|\n")
+	for _, reason := range middleware.Reasons() {
+		info := reason.Info()
+		stage, status := "`"+info.Stage+"`", "–"
+		if info.Stage == middleware.StageAny {
+			stage = "any"
+		}
+		if info.Status != 0 {
+			status = strconv.Itoa(info.Status)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, info.Title)
+	}
+	return b.String()
+}

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel"
+
+	"tyk_proxy/telemetry"
+)
+
+// healthcheckTimeout bounds the -healthcheck probe.
+const healthcheckTimeout = 3 * time.Second
+
+// Options are what the command line says.
+type Options struct {
+	ConfigPath string // "" means the defaults
+	UseEnv     bool   // TYK_PROX_* override the file
+	Embedded   bool   // everything in one process
+	Stdout     io.Writer
+	Stderr     io.Writer // log lines
+}
+
+// Run runs the program until a signal arrives. It returns nil after a clean
+// stop.
+func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
+	cfg, warnings, err := LoadConfig(o.ConfigPath, o.UseEnv)
+	if err != nil {
+		return err
+	}
+	logger, err := telemetry.NewLogger(o.Stderr, telemetry.LogConfig{
+		Level: cfg.Log.Level, Format: cfg.Log.Format, Colored: cfg.Log.Colored,
+	})
+	if err != nil {
+		return err
+	}
+	redirectLibraryLogs(logger)
+	for _, warning := range warnings {
+		logger.Warn(warning)
+	}
+	if !o.Embedded {
+		return serve(ctx, cfg, logger, signals)
+	}
+	embedded, err := StartEmbedded(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer embedded.Close()
+	return embedded.serve(ctx, logger, o.Stdout, signals)
+}
+
+func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-chan os.Signal) error {
+	gateway, err := NewGateway(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	listeners, err := gateway.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	return gateway.Run(ctx, listeners, signals)
+}
+
+// redirectLibraryLogs sends what go-redis and OpenTelemetry would print on
+// their own to the program's one logger. Both offer only a global hook.
+func redirectLibraryLogs(logger *logrus.Logger) {
+	redis.SetLogger(redisLog{logger})
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		logger.WithField("component", "opentelemetry").WithError(err).Warn("telemetry")
+	}))
+}
+
+// redisLog is at debug level: every error it would report also ends a request
+// or a probe, which says so itself.
+type redisLog struct{ log *logrus.Logger }
+
+func (l redisLog) Printf(_ context.Context, format string, v ...any) {
+	l.log.WithField("component", "redis").Debugf(format, v...)
+}
+
+// Healthcheck asks the gateway that a configuration describes, on this host,
+// whether it is ready.
+func Healthcheck(ctx context.Context, o Options) error {
+	cfg, _, err := LoadConfig(o.ConfigPath, o.UseEnv)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Application.Port))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ready", http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", address, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", address, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s: %s", response.Status, body)
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+)
+
+// whoami is the built-in backend: it answers with what it received, in the
+// form that traefik/whoami made familiar.
+func whoami(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if hostname, err := os.Hostname(); err == nil {
+		fmt.Fprintln(w, "Hostname:", hostname)
+	}
+	if addresses, err := net.InterfaceAddrs(); err == nil {
+		for _, address := range addresses {
+			if network, ok := address.(*net.IPNet); ok {
+				fmt.Fprintln(w, "IP:", network.IP)
+			}
+		}
+	}
+	fmt.Fprintln(w, "RemoteAddr:", r.RemoteAddr) //nolint:gosec // text/plain is not rendered
+	// The request as it was received; its body is drained by the server.
+	r.Body = http.NoBody
+	if err := r.Write(w); err != nil {
+		fmt.Fprintln(w, "error:", err)
+	}
+}

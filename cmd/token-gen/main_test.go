@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/middleware/storetest"
+)
+
+// runMain names the environment variable that turns the test binary into the
+// program.
+const runMain = "TYK_PROXY_TEST_RUN_MAIN"
+
+// runWithin is beyond every limit of the program.
+const runWithin = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main() // ends in os.Exit
+	}
+	os.Exit(m.Run())
+}
+
+// ending is how a run of the program ended.
+type ending struct {
+	code           int
+	stdout, stderr string
+	took           time.Duration
+}
+
+// runProgram runs the program in a process of its own.
+func runProgram(tb testing.TB, args ...string) ending {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), runWithin)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	// The race detector would sleep a second before each exit.
+	cmd.Env = append(os.Environ(), runMain+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	begun := time.Now()
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		tb.Fatal(err)
+	}
+	return ending{
+		code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun),
+	}
+}
+
+// eachRedis runs a test on the embedded run's Redis and on a real one.
+func eachRedis(t *testing.T, test func(t *testing.T, addr string)) {
+	t.Run("miniredis", func(t *testing.T) { test(t, miniredis.RunT(t).Addr()) })
+	t.Run("redis-server", func(t *testing.T) { test(t, storetest.StartRedis(t).Addr) })
+}
+
+func client(tb testing.TB, addr string) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	tb.Cleanup(func() { _ = c.Close() }) // nothing was buffered
+	return c
+}
+
+// newSecret returns a secret that no output may contain.
+func newSecret() string { return rand.Text() + rand.Text() }
+
+// The flags are an interface: their names, kinds and defaults are promised.
+func TestFlags(t *testing.T) {
+	end := runProgram(t, "-help")
+	if end.code != 0 || end.stdout != "" {
+		t.Errorf("-help: exit code %d, stdout %q; want 0 and usage on stderr", end.code, end.stdout)
+	}
+	shown := regexp.MustCompile(`(?m)^  (-.*)\n.*?(?:\((default .*)\))?$`).FindAllStringSubmatch(end.stderr, -1)
+	got := make([]string, 0, len(shown))
+	for _, found := range shown {
+		got = append(got, strings.TrimSpace(found[1]+" "+found[2]))
+	}
+	want := []string{
+		`-limit int default 10`,
+		`-prefix string default "token:"`,
+		`-redis string default "localhost:6379"`,
+		`-routes string default "/api/v1/test,/api/v1/test2,"`,
+		`-secret string`,
+		`-ttl duration default 24h0m0s`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+}
+
+func TestBadCommandLine(t *testing.T) {
+	for _, args := range [][]string{{"-no-such-flag"}, {"-limit", "ten"}, {"-ttl", "1"}, {"mint"}} {
+		if end := runProgram(t, args...); end.code != 2 || end.stderr == "" || end.stdout != "" {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q; want 2 and an explanation", args, end.code, end.stdout, end.stderr)
+		}
+	}
+}
+
+// Whatever is wrong is said in one line, and nothing is left behind.
+func TestRefusals(t *testing.T) {
+	eachRedis(t, func(t *testing.T, addr string) {
+		secret := newSecret()
+		for name, args := range map[string][]string{
+			"-secret is missing":      {},
+			"HS256 needs at least 32": {"-secret", secret[:31]},
+			"ttl is -1h0m0s":          {"-secret", secret, "-ttl", "-1h"},
+			"ttl is 0s":               {"-secret", secret, "-ttl", "0"},
+			"ttl is 999ms":            {"-secret", secret, "-ttl", "999ms"},
+			"limit is -1":             {"-secret", secret, "-limit", "-1"},
+			"routes are empty":        {"-secret", secret, "-routes", ""},
+			"routes are empty: name":  {"-secret", secret, "-routes", " , ,,"},
+			`route "api" is not`:      {"-secret", secret, "-routes", "/api,api"},
+			`route "/a/../b" is not`:  {"-secret", secret, "-routes", "/a/../b"},
+			`method "FETCH" is not`:   {"-secret", secret, "-routes", "FETCH /a"},
+			"limit is -1: use 0 or more requests per window; ttl": {"-secret", secret, "-limit", "-1", "-ttl", "-1s"},
+		} {
+			end := runProgram(t, append(args, "-redis", addr)...)
+			checkRefusal(t, end, name, secret[:31])
+		}
+		if left := client(t, addr).DBSize(context.Background()).Val(); left != 0 {
+			t.Errorf("refused requests left %d keys", left)
+		}
+	})
+}
+
+func checkRefusal(t *testing.T, end ending, want, secret string) {
+	t.Helper()
+	if end.code != 1 || end.stdout != "" {
+		t.Errorf("%s: exit code %d and %d bytes on stdout, want 1 and none", want, end.code, len(end.stdout))
+	}
+	if !strings.HasPrefix(end.stderr, "token_gen: ") || strings.Count(end.stderr, "\n") != 1 || !strings.Contains(end.stderr, want) {
+		t.Errorf("stderr %q, want one line with %q", end.stderr, want)
+	}
+	if strings.Contains(end.stderr, secret) {
+		t.Error("stderr shows the secret")
+	}
+}
+
+// A Redis that does not take the record: gone, silent, closed to us, or full.
+func TestRedisFaults(t *testing.T) {
+	secret := newSecret()
+	mintAt := func(addr string) ending { return runProgram(t, "-secret", secret, "-redis", addr) }
+	t.Run("gone", func(t *testing.T) {
+		redis := storetest.StartRedis(t)
+		redis.Stop()
+		checkRefusal(t, mintAt(redis.Addr), "(-redis "+redis.Addr+")", secret)
+	})
+	t.Run("silent", func(t *testing.T) {
+		redis := storetest.StartRedis(t)
+		redis.Pause()
+		end := mintAt(redis.Addr)
+		checkRefusal(t, end, "(-redis "+redis.Addr+")", secret)
+		if end.took > timeout+2*time.Second {
+			t.Errorf("it took %s to give up, want %s", end.took, timeout)
+		}
+	})
+	t.Run("password", func(t *testing.T) {
+		checkRefusal(t, mintAt(storetest.StartRedis(t, "--requirepass", "secret").Addr), "NOAUTH", secret)
+	})
+	t.Run("full", func(t *testing.T) {
+		redis := storetest.StartRedis(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+		checkRefusal(t, mintAt(redis.Addr), "OOM", secret)
+		if left := client(t, redis.Addr).DBSize(context.Background()).Val(); left != 0 {
+			t.Errorf("the failure left %d keys", left)
+		}
+	})
+	t.Run("no address", func(t *testing.T) {
+		checkRefusal(t, mintAt("nowhere"), "(-redis nowhere)", secret)
+	})
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/app"
+	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
+)
+
+// askTimeout is far beyond every budget of the gateway: a test that meets it
+// has found a request that hangs.
+const askTimeout = 30 * time.Second
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	close  bool // the gateway asked to close the connection
+	took   time.Duration
+}
+
+func (p *program) get(path, jwt string) answer {
+	p.tb.Helper()
+	return p.ask(http.MethodGet, path, jwt)
+}
+
+func (p *program) ask(method, path, jwt string) answer {
+	p.tb.Helper()
+	return askURL(p.tb, method, p.base+path, jwt)
+}
+
+// askURL uses a connection of its own, so that no test depends on what an
+// earlier request left open.
+func askURL(tb testing.TB, method, url, jwt string) answer {
+	tb.Helper()
+	got, err := tryURL(method, url, jwt)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return got
+}
+
+func tryURL(method, url, jwt string) (answer, error) {
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequest(method, url, http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	if jwt != "" {
+		request.Header.Set("Authorization", "Bearer "+jwt)
+	}
+	begun := time.Now()
+	response, err := (&http.Client{Transport: transport, Timeout: askTimeout}).Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{
+		status: response.StatusCode, header: response.Header, body: string(body), close: response.Close, took: time.Since(begun),
+	}, err
+}
+
+// reason returns what a refusal says, or "" where the answer is none.
+func (a answer) reason() string {
+	var problem middleware.Problem
+	if a.header.Get("Content-Type") != "application/problem+json" || json.Unmarshal([]byte(a.body), &problem) != nil {
+		return ""
+	}
+	return problem.Reason
+}
+
+func (a answer) want(tb testing.TB, status int, reason string) {
+	tb.Helper()
+	if a.status != status || a.reason() != reason {
+		tb.Errorf("answered %d %q, want %d %q", a.status, a.reason(), status, reason)
+	}
+}
+
+// mint makes a token for the configured gateway.
+func mint(tb testing.TB, cfg app.Config, limit int64) redisstore.Minted {
+	tb.Helper()
+	minted, err := redisstore.Mint(context.Background(), redisClient(tb, cfg), redisstore.MintRequest{
+		Prefix: redisstore.TokenPrefix,
+		Secret: string(cfg.Application.Token.JWTSecret),
+		Limit:  limit,
+		Routes: redisstore.DefaultRoutes(),
+		TTL:    time.Hour,
+		Now:    time.Now(),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return minted
+}
+
+func redisClient(tb testing.TB, cfg app.Config) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
+	tb.Cleanup(func() { _ = client.Close() }) // nothing was buffered
+	return client
+}

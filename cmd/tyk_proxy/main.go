@@ -1,0 +1,56 @@
+// Command tyk_proxy is the gateway.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"tyk_proxy/app"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+}
+
+// run returns the exit code: 0 after a clean stop, 1 after a failure, 2 where
+// the command line makes no sense.
+func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	o := app.Options{Stdout: stdout, Stderr: stderr}
+	flags := flag.NewFlagSet("tyk_proxy", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.ConfigPath, "config", "", "path to config file")
+	flags.BoolVar(&o.UseEnv, "env", false, "override json config values by ENV vars")
+	flags.BoolVar(&o.Embedded, "embedded", false, "run Redis and a backend inside this process")
+	version := flags.Bool("version", false, "show version")
+	healthcheck := flags.Bool("healthcheck", false, "ask the running gateway's /ready, exit 0 or 1")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "tyk_proxy: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
+		return 2
+	case *version:
+		fmt.Fprintln(stdout, "tyk_proxy", app.Version)
+		return 0
+	case *healthcheck:
+		err = app.Healthcheck(context.Background(), o)
+	default:
+		err = app.Run(context.Background(), o, signals)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "tyk_proxy:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"tyk_proxy/app"
+	"tyk_proxy/middleware/storetest"
+)
+
+// notReadyWithin is how soon after SIGTERM load balancers must be told.
+const notReadyWithin = 200 * time.Millisecond
+
+// gate is a backend that holds requests for /api/v1/test until it is opened.
+// What it answers is long enough that a cut would show.
+type gate struct {
+	url    string
+	inside atomic.Int64
+	open   chan struct{}
+}
+
+func startGate(tb testing.TB) *gate {
+	tb.Helper()
+	g := &gate{open: make(chan struct{})}
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/test" {
+			g.inside.Add(1)
+			select {
+			case <-g.open:
+			case <-r.Context().Done():
+			}
+		}
+		fmt.Fprint(w, strings.Repeat("0123456789abcdef", 1<<12))
+	}))
+	tb.Cleanup(backend.Close)
+	g.url = backend.URL
+	return g
+}
+
+// hold sends n requests that the gate holds. Once it has them all, hold
+// returns a function that waits for their answers.
+func (g *gate) hold(tb testing.TB, p *program, jwt string, n int64) func() []result {
+	tb.Helper()
+	results := make([]result, n)
+	var running sync.WaitGroup
+	for i := range results {
+		running.Go(func() { results[i].answer, results[i].err = tryURL(http.MethodGet, p.base+"/api/v1/test", jwt) })
+	}
+	eventually(tb, startWithin, "the backend has all requests", func() bool { return g.inside.Load() == n })
+	return func() []result { running.Wait(); return results }
+}
+
+type result struct {
+	answer answer
+	err    error
+}
+
+// The promise of the whole stop: readiness flips first, late requests are
+// still served, the listener closes, what is in flight ends, and its telemetry
+// arrives.
+func TestTerminationLosesNothing(t *testing.T) {
+	const inFlight = 100
+	backend, spans := startGate(t), startCollector(t)
+	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
+	cfg.ServerTimeouts.DrainDelay = app.Duration(1500 * time.Millisecond)
+	cfg.Telemetry.Traces.Endpoint = spans.url
+	p := start(t, cfg)
+	token := mint(t, cfg, 1000)
+	p.get("/ready", "").want(t, http.StatusOK, "")
+	wait := backend.hold(t, p, token.JWT, inFlight)
+
+	p.signal(syscall.SIGTERM)
+	terminated := time.Now()
+	eventually(t, time.Second, "not ready", func() bool { return p.get("/ready", "").status != http.StatusOK })
+	if took := time.Since(terminated); took > notReadyWithin {
+		t.Errorf("not ready only after %s, want %s", took, notReadyWithin)
+	}
+	p.get("/ready", "").want(t, http.StatusServiceUnavailable, "draining")
+	p.get("/health", "").want(t, http.StatusOK, "")
+	late := p.get("/api/v1/test2", token.JWT)
+	if late.want(t, http.StatusOK, ""); !late.close {
+		t.Error("a request during the drain delay was not asked to close its connection")
+	}
+	eventually(t, 5*time.Second, "the listener refuses", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	if open := time.Since(terminated); open < time.Duration(cfg.ServerTimeouts.DrainDelay) {
+		t.Errorf("the listener closed after %s, before the drain delay of %s was over", open, cfg.ServerTimeouts.DrainDelay)
+	}
+
+	close(backend.open)
+	for i, r := range wait() {
+		if r.err != nil || r.answer.status != http.StatusOK || len(r.answer.body) != 1<<16 {
+			t.Errorf("request %d: status %d, %d bytes, %v; want 200 and all of it", i, r.answer.status, len(r.answer.body), r.err)
+		}
+	}
+	p.wantExit(0, stopWithin)
+	if served, proxied := spans.requests(t); served != inFlight+1 || proxied != inFlight+1 {
+		t.Errorf("the collector has the server spans of %d requests and the proxy spans of %d, want %d",
+			served, proxied, inFlight+1)
+	}
+}
+
+// Ctrl-C is a person waiting: no load balancer has to notice anything.
+func TestInterruptSkipsDrainDelay(t *testing.T) {
+	backend := startGate(t)
+	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
+	cfg.ServerTimeouts.DrainDelay = app.Duration(time.Hour)
+	p := start(t, cfg)
+	wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+	p.signal(os.Interrupt)
+	eventually(t, 5*time.Second, "the gateway stops", func() bool {
+		_, err := tryURL(http.MethodGet, p.base+"/ready", "")
+		return err != nil
+	})
+	close(backend.open)
+	if r := wait()[0]; r.err != nil || r.answer.status != http.StatusOK {
+		t.Errorf("the request in flight: %d, %v; want 200", r.answer.status, r.err)
+	}
+	p.wantExit(0, stopWithin)
+}
+
+// A second signal ends at once whatever is waited for: the drain delay, a
+// request that never ends, or a collector that never answers.
+func TestSecondSignal(t *testing.T) {
+	const atOnce = 2 * time.Second
+	redis := storetest.StartRedis(t)
+	t.Run("drain delay", func(t *testing.T) {
+		cfg := testConfig(redis.Addr, "http://127.0.0.1:1")
+		cfg.ServerTimeouts.DrainDelay = app.Duration(time.Hour)
+		p := start(t, cfg)
+		p.signal(syscall.SIGTERM)
+		eventually(t, time.Second, "draining", func() bool { return p.get("/ready", "").reason() == "draining" })
+		p.signal(syscall.SIGTERM)
+		p.wantExit(0, atOnce)
+	})
+	t.Run("request and collector", func(t *testing.T) {
+		backend := startGate(t)
+		cfg := testConfig(redis.Addr, backend.url)
+		cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Hour)
+		cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
+		p := start(t, cfg)
+		wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+		p.signal(os.Interrupt)
+		eventually(t, 5*time.Second, "the listener refuses", func() bool {
+			_, err := tryURL(http.MethodGet, p.base+"/health", "")
+			return err != nil
+		})
+		p.signal(os.Interrupt)
+		p.wantExit(1, atOnce)
+		if r := wait()[0]; r.err == nil {
+			t.Errorf("the request in flight was answered %d, want it cut", r.answer.status)
+		}
+	})
+}
+
+// A collector that is down must not hold the exit for long, nor make a stop
+// that lost no request a failure.
+func TestDeadCollector(t *testing.T) {
+	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
+	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
+	p := start(t, cfg)
+	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.signal(syscall.SIGTERM)
+	p.wantExit(0, stopWithin)
+}
+
+// Connections on which nothing was ever asked are not requests: they neither
+// hold the exit beyond its limit nor make it a failure, nor cost the telemetry.
+func TestSilentConnections(t *testing.T) {
+	spans := startCollector(t)
+	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
+	cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Second)
+	cfg.Telemetry.Traces.Endpoint = spans.url
+	p := start(t, cfg)
+	for _, url := range []string{p.base, p.metrics} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.signal(syscall.SIGTERM)
+	p.wantExit(0, 4*time.Second)
+	if served, _ := spans.requests(t); served != 1 {
+		t.Errorf("the collector has %d server spans, want 1", served)
+	}
+}

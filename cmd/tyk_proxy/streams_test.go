@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tyk_proxy/app"
+	"tyk_proxy/middleware/storetest"
+)
+
+// startStreams is a backend that on /api/v1/test sends an event every 50 ms
+// without end, or for as long as a query asks, and on /api/v1/test2 agrees to
+// talk WebSocket and then echoes bytes: frames are no business of a gateway.
+func startStreams(tb testing.TB) string {
+	tb.Helper()
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/test2" {
+			echoUpgraded(w)
+			return
+		}
+		end := make(<-chan time.Time)
+		if d, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
+			end = time.After(d)
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for n := 0; ; n++ {
+			fmt.Fprintf(w, "data: %d\n\n", n)
+			_ = http.NewResponseController(w).Flush() // a gateway that is gone ends the context too
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-end:
+				fmt.Fprint(w, "data: end\n\n")
+				return
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	tb.Cleanup(backend.Close)
+	return backend.URL
+}
+
+func echoUpgraded(w http.ResponseWriter) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_, _ = io.Copy(conn, buffered) // ends with the connection
+}
+
+// stream opens an event stream and returns it after its first event.
+func stream(tb testing.TB, p *program, query, jwt string) *bufio.Reader {
+	tb.Helper()
+	request, err := http.NewRequest(http.MethodGet, p.base+"/api/v1/test"+query, http.NoBody)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+jwt)
+	transport := &http.Transport{}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { response.Body.Close(); transport.CloseIdleConnections() })
+	events := bufio.NewReader(response.Body)
+	if first, err := events.ReadString('\n'); err != nil || first != "data: 0\n" {
+		tb.Fatalf("first event %q, %v", first, err)
+	}
+	return events
+}
+
+// upgraded is a connection after the switch to WebSocket.
+type upgraded struct {
+	net.Conn
+
+	reader *bufio.Reader
+	close  bool // the answer said "Connection: close" all the same
+}
+
+func upgrade(tb testing.TB, p *program, jwt string) *upgraded {
+	tb.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(askTimeout))
+	fmt.Fprintf(conn, "GET /api/v1/test2 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %s\r\n"+
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", jwt)
+	reader := bufio.NewReader(conn)
+	response, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		tb.Fatalf("upgrade answered %d, want 101", response.StatusCode)
+	}
+	return &upgraded{Conn: conn, reader: reader, close: response.Close}
+}
+
+func (u *upgraded) echoes(tb testing.TB) {
+	tb.Helper()
+	fmt.Fprint(u, "ping\n")
+	if got, err := u.reader.ReadString('\n'); got != "ping\n" || err != nil {
+		tb.Errorf("the upgraded connection echoed %q, %v", got, err)
+	}
+}
+
+// The timeouts are for requests; a stream that moves outlives all of them.
+func TestStreamsOutliveTimeouts(t *testing.T) {
+	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
+	cfg.ServerTimeouts.ReadHeaderTimeout = app.Duration(time.Second)
+	cfg.ServerTimeouts.ReadTimeout = app.Duration(time.Second)
+	cfg.ServerTimeouts.WriteTimeout = app.Duration(1500 * time.Millisecond)
+	cfg.ServerTimeouts.IdleTimeout = app.Duration(time.Second)
+	cfg.Upstream.ResponseTimeout = app.Duration(time.Second)
+	p := start(t, cfg)
+	token := mint(t, cfg, 10)
+	socket := upgrade(t, p, token.JWT)
+	rest, err := io.ReadAll(stream(t, p, "?for=3s", token.JWT))
+	if err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
+		t.Errorf("the event stream broke off: %v", err)
+	}
+	socket.echoes(t)
+}
+
+func TestWebSocketAtTermination(t *testing.T) {
+	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
+	cfg.ServerTimeouts.DrainDelay = app.Duration(500 * time.Millisecond)
+	p := start(t, cfg)
+	token := mint(t, cfg, 10)
+	early := upgrade(t, p, token.JWT)
+	p.signal(syscall.SIGTERM)
+	eventually(t, time.Second, "draining", func() bool { return p.get("/ready", "").reason() == "draining" })
+	early.echoes(t)
+	// "Connection: close" beside "Connection: Upgrade" contradicts itself.
+	late := upgrade(t, p, token.JWT)
+	if late.close {
+		t.Error(`an upgrade during the drain delay is answered "Connection: close"`)
+	}
+	late.echoes(t)
+	p.wantExit(0, 500*time.Millisecond+4*time.Second)
+	if strings.Contains(p.stderr.String(), "did not end in time") {
+		t.Error("the upgraded connections were left to the end of the process")
+	}
+	for _, socket := range []*upgraded{early, late} {
+		if got, err := io.ReadAll(socket.reader); len(got) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("after the end the upgraded connection gave %q, %v; want its end", got, err)
+		}
+	}
+}
+
+// A stream that would end by itself soon gets the time; one that would not is
+// cut when the time is over, which the exit code and the client both tell.
+func TestEventStreamAtTermination(t *testing.T) {
+	redis, backend := storetest.StartRedis(t), startStreams(t)
+	t.Run("ends in time", func(t *testing.T) {
+		cfg := testConfig(redis.Addr, backend)
+		p := start(t, cfg)
+		events := stream(t, p, "?for=1s", mint(t, cfg, 10).JWT)
+		p.signal(syscall.SIGTERM)
+		if rest, err := io.ReadAll(events); err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
+			t.Errorf("the stream broke off: %v", err)
+		}
+		p.wantExit(0, stopWithin)
+	})
+	t.Run("endless", func(t *testing.T) {
+		cfg := testConfig(redis.Addr, backend)
+		cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Second)
+		p := start(t, cfg)
+		events := stream(t, p, "", mint(t, cfg, 10).JWT)
+		p.signal(syscall.SIGTERM)
+		took := p.wantExit(1, time.Second+4*time.Second)
+		if took < 500*time.Millisecond {
+			t.Errorf("the stream got %s to end, want %s", took, cfg.ServerTimeouts.ShutdownTimeout)
+		}
+		if _, err := io.ReadAll(events); err == nil {
+			t.Error("the cut stream looks complete to its client")
+		}
+		if log := p.stderr.String(); !strings.Contains(log, "cut off") {
+			t.Errorf("the log does not say that a request was cut off:\n%s", log)
+		}
+	})
+}
+
+// An upstream that never answers holds the exit for the shutdown timeout only.
+func TestStuckUpstreamAtTermination(t *testing.T) {
+	backend := startGate(t)
+	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
+	cfg.ServerTimeouts.ShutdownTimeout = app.Duration(500 * time.Millisecond)
+	p := start(t, cfg)
+	wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 3)
+	p.signal(syscall.SIGTERM)
+	p.wantExit(1, 500*time.Millisecond+4*time.Second)
+	for _, r := range wait() {
+		if r.err == nil {
+			t.Errorf("a stuck request was answered %d, want it cut", r.answer.status)
+		}
+	}
+}

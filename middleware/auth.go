@@ -1,0 +1,177 @@
+package middleware
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Algorithms returns the signature algorithms (RFC 7518 §3.1, RFC 8037) that a
+// gateway can be configured to accept. "none" is not among them.
+func Algorithms() []string {
+	return []string{
+		"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+		"ES256", "ES384", "ES512", "EdDSA",
+	}
+}
+
+// ParseKey returns the key that verifies tokens signed with an algorithm: the
+// secret for HS*, the PEM-encoded public key for all others.
+func ParseKey(algorithm string, secret, publicKeyPEM []byte) (any, error) {
+	switch {
+	case !slices.Contains(Algorithms(), algorithm):
+		return nil, fmt.Errorf("algorithm %q is not one of %s", algorithm, strings.Join(Algorithms(), ", "))
+	case strings.HasPrefix(algorithm, "HS"):
+		if len(secret) == 0 {
+			return nil, errors.New("the secret is empty")
+		}
+		return secret, nil
+	case strings.HasPrefix(algorithm, "RS"), strings.HasPrefix(algorithm, "PS"):
+		return parsePublicKey(jwt.ParseRSAPublicKeyFromPEM(publicKeyPEM))
+	case strings.HasPrefix(algorithm, "ES"):
+		return parseECKey(algorithm, publicKeyPEM)
+	default:
+		return parsePublicKey(jwt.ParseEdPublicKeyFromPEM(publicKeyPEM))
+	}
+}
+
+func parsePublicKey[K any](key K, err error) (any, error) {
+	if err != nil {
+		return nil, fmt.Errorf("the public key is not a PEM-encoded key of the algorithm's kind: %w", err)
+	}
+	return key, nil
+}
+
+// parseECKey also checks the curve, which RFC 7518 §3.4 ties to the algorithm:
+// with another one no token would ever verify.
+func parseECKey(algorithm string, publicKeyPEM []byte) (any, error) {
+	key, err := jwt.ParseECPublicKeyFromPEM(publicKeyPEM)
+	if err != nil {
+		return parsePublicKey(key, err)
+	}
+	method, ok := jwt.GetSigningMethod(algorithm).(*jwt.SigningMethodECDSA)
+	if !ok || key.Curve.Params().BitSize != method.CurveBits {
+		return nil, fmt.Errorf("the public key's curve is not that of %s", algorithm)
+	}
+	return key, nil
+}
+
+// AuthConfig configures the auth stage.
+type AuthConfig struct {
+	Algorithm string           // the one accepted algorithm, of [Algorithms]
+	Key       any              // from [ParseKey]
+	Leeway    time.Duration    // tolerated clock difference for exp, nbf and iat
+	Now       func() time.Time // nil means time.Now
+}
+
+// Auth is the first stage: it verifies the bearer JWT (RFC 6750, RFC 7519)
+// with the configured algorithm and key only, as RFC 8725 §3.1 asks; the
+// token's own header chooses nothing.
+type Auth struct {
+	algorithm string
+	key       any
+	parser    *jwt.Parser
+}
+
+// NewAuth returns the stage.
+func NewAuth(cfg AuthConfig) *Auth {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Auth{
+		algorithm: cfg.Algorithm,
+		key:       cfg.Key,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{cfg.Algorithm}),
+			jwt.WithExpirationRequired(),
+			jwt.WithIssuedAt(),
+			jwt.WithStrictDecoding(),
+			jwt.WithLeeway(cfg.Leeway),
+			jwt.WithTimeFunc(cfg.Now),
+		),
+	}
+}
+
+// Name implements [Stage].
+func (*Auth) Name() string { return StageAuth }
+
+// Check implements [Stage].
+func (a *Auth) Check(_ context.Context, ex *Exchange) Outcome {
+	token, reason := ParseBearer(ex.Request.Header["Authorization"])
+	if reason != ReasonNone {
+		return Outcome{Reason: reason}
+	}
+	ex.Claims, reason = a.verify(token)
+	return Outcome{Reason: reason}
+}
+
+func (a *Auth) verify(token string) (Claims, Reason) {
+	if reason := a.checkHeader(token); reason != ReasonNone {
+		return Claims{}, reason
+	}
+	var claims wireClaims
+	if _, err := a.parser.ParseWithClaims(token, &claims, a.keyFunc); err != nil {
+		return Claims{}, tokenReason(err)
+	}
+	if claims.badKey {
+		return Claims{}, APIKeyInvalid
+	}
+	return claims.Claims, Authenticated
+}
+
+func (a *Auth) keyFunc(*jwt.Token) (any, error) { return a.key, nil }
+
+// checkHeader judges the JOSE header before the library sees it: golang-jwt
+// takes the last of duplicate members and ignores "crit", which RFC 7515
+// §4.1.11 forbids to ignore.
+func (a *Auth) checkHeader(token string) Reason {
+	encoded, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return TokenMalformed
+	}
+	header, err := decodeObject(raw)
+	if err != nil {
+		return TokenMalformed
+	}
+	for _, extension := range []string{"crit", "b64", "zip"} {
+		if _, ok := header[extension]; ok {
+			return TokenMalformed
+		}
+	}
+	algorithm, err := stringMember(header, "alg")
+	if err != nil {
+		return TokenMalformed
+	}
+	if algorithm != a.algorithm {
+		return AlgorithmNotAllowed
+	}
+	return ReasonNone
+}
+
+// tokenReason names why golang-jwt refused. Its errors are joined, so the
+// order matters: a token whose signature is wrong is that first of all.
+func tokenReason(err error) Reason {
+	for _, row := range []struct {
+		is     error
+		reason Reason
+	}{
+		{jwt.ErrTokenMalformed, TokenMalformed},
+		{jwt.ErrTokenUnverifiable, TokenMalformed},
+		{jwt.ErrTokenSignatureInvalid, SignatureInvalid},
+		{jwt.ErrTokenExpired, TokenExpired},
+		{jwt.ErrTokenNotValidYet, TokenNotYetValid},
+		{jwt.ErrTokenUsedBeforeIssued, TokenNotYetValid},
+	} {
+		if errors.Is(err, row.is) {
+			return row.reason
+		}
+	}
+	return ClaimsInvalid
+}

@@ -1,0 +1,123 @@
+package middleware
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// claimRows are about what a rightly signed token says, and about which fault
+// is named where there are several.
+func claimRows() []authRow {
+	var rows []authRow
+	add := func(name, claims string, want Reason) {
+		rows = append(rows, authRow{name, []string{"Bearer " + hs256(claims)}, want})
+	}
+	for _, row := range dateRows() {
+		add(row.name, `{"api_key":"k"`+row.members+`}`, row.want)
+	}
+	for _, row := range keyRows() {
+		add("api_key "+row.name, `{"exp":9999999999`+row.members+`}`, row.want)
+	}
+	far := `"exp":9999999999`
+	add("duplicate exp", `{"api_key":"k",`+far+`,`+far+`}`, TokenMalformed)
+	add("duplicate exp, escaped", `{"api_key":"k",`+far+`,"\u0065xp":1}`, TokenMalformed)
+	add("duplicate api_key", `{"api_key":"k","api_key":"l",`+far+`}`, TokenMalformed)
+	add("duplicate of an unused claim", `{"api_key":"k","sub":"a","sub":"admin",`+far+`}`, TokenMalformed)
+	// Names are exact: a look-alike neither helps nor harms.
+	add("EXP beside a past exp", `{"api_key":"k","exp":1,"EXP":9999999999}`, TokenExpired)
+	add("EXP beside exp", `{"api_key":"k",`+far+`,"EXP":1}`, Authenticated)
+	add("EXP alone", `{"api_key":"k","EXP":9999999999}`, ClaimsInvalid)
+	add("API_KEY beside api_key", `{"API_KEY":":","api_key":"k",`+far+`}`, Authenticated)
+	add("API_KEY beside a bad api_key", `{"API_KEY":"k","api_key":":",`+far+`}`, APIKeyInvalid)
+	add("API_KEY alone", `{"API_KEY":"k",`+far+`}`, APIKeyInvalid)
+	add("not an object", `["k"]`, TokenMalformed)
+	add("a string", `"k"`, TokenMalformed)
+	add("null", `null`, ClaimsInvalid)
+	add("empty object", `{}`, ClaimsInvalid)
+	add("data after the object", `{"api_key":"k",`+far+`} {}`, TokenMalformed)
+	// 4 KiB of nesting fits into a token; more than that is too large anyway.
+	deep := strings.Repeat("[", 2800) + strings.Repeat("]", 2800)
+	add("deep nesting", `{"api_key":"k",`+far+`,"x":`+deep+`}`, Authenticated)
+
+	// What an unsigned token says about itself decides nothing.
+	wrong := []byte("another secret of thirty-two byt")
+	for name, claims := range map[string]string{
+		"expired AND wrongly signed":          `{"api_key":"k","exp":1}`,
+		"no claims AND wrongly signed":        `{}`,
+		"odd exp AND wrongly signed":          `{"api_key":"k","exp":"x"}`,
+		"odd api_key AND wrongly signed":      `{"api_key":":","exp":9999999999}`,
+		"not yet valid AND wrongly signed":    `{"api_key":"k","exp":9999999999,"nbf":9999999998}`,
+		"otherwise good AND wrongly signed":   `{"api_key":"k","exp":9999999999}`,
+		"issued tomorrow AND wrongly signed":  `{"api_key":"k","exp":9999999999,"iat":9999999998}`,
+		"expired, odd key AND wrongly signed": `{"api_key":"","exp":1}`,
+	} {
+		token := compact(headerHS256, claims, jwt.SigningMethodHS256, wrong)
+		rows = append(rows, authRow{name, []string{"Bearer " + token}, SignatureInvalid})
+	}
+	return rows
+}
+
+type membersRow struct {
+	name    string
+	members string
+	want    Reason
+}
+
+func dateRows() []membersRow {
+	at := func(claim string, seconds int64) string { return fmt.Sprintf(`,%q:%d`, claim, epoch.Unix()+seconds) }
+	const leeway = int64(testLeeway / 1e9)
+	good := at("exp", 60)
+	return append(oddDates(good),
+		membersRow{"exp missing", "", ClaimsInvalid},
+		membersRow{"exp in the past", at("exp", -3600), TokenExpired},
+		membersRow{"exp zero", `,"exp":0`, TokenExpired},
+		membersRow{"exp now", at("exp", 0), Authenticated}, // within leeway
+		membersRow{"exp at the edge of leeway", at("exp", -leeway), TokenExpired},
+		membersRow{"exp inside the edge of leeway", at("exp", -leeway+1), Authenticated},
+		membersRow{"exp a fraction inside the edge", fmt.Sprintf(`,"exp":%d.5`, epoch.Unix()-leeway), Authenticated},
+		membersRow{"exp with an exponent", `,"exp":1e10`, Authenticated},
+		membersRow{"exp in the year 9999", `,"exp":253402300799`, Authenticated},
+		membersRow{"nbf past", good + at("nbf", -1), Authenticated},
+		membersRow{"nbf at the edge of leeway", good + at("nbf", leeway), Authenticated},
+		membersRow{"nbf outside the edge of leeway", good + at("nbf", leeway+1), TokenNotYetValid},
+		membersRow{"iat at the edge of leeway", good + at("iat", leeway), Authenticated},
+		membersRow{"iat outside the edge of leeway", good + at("iat", leeway+1), TokenNotYetValid},
+		membersRow{"expired and not yet valid", at("exp", -3600) + at("nbf", 3600), TokenExpired},
+	)
+}
+
+// oddDates are values that are no NumericDate, for each claim that is one.
+func oddDates(good string) []membersRow {
+	rows := make([]membersRow, 0, 64)
+	for _, claim := range []string{"exp", "nbf", "iat"} {
+		for _, value := range []string{
+			`"9999999999"`, `1e300`, `-1`, `-0.5`, `null`, `true`, `{}`, `[9999999999]`, `253402300800`, `1e9999`, `""`,
+		} {
+			prefix := good
+			if claim == "exp" {
+				prefix = ""
+			}
+			rows = append(rows, membersRow{claim + " " + value, prefix + `,"` + claim + `":` + value, ClaimsInvalid})
+		}
+	}
+	return rows
+}
+
+func keyRows() []membersRow {
+	key := func(value string) string { return fmt.Sprintf(`,"api_key":%s`, value) }
+	var rows []membersRow
+	for _, value := range []string{
+		`""`, `null`, `1`, `["k"]`, `{"k":1}`, `true`, `" "`, `"k "`, `"a:b"`, `"rate_count:x"`, `"a}{b"`, `"*"`, `"a/b"`,
+		`"a\r\nDEL x"`, `"a\u0000"`, `"\u043a"`, `"k\ufeff"`, `"a%20b"`, `"a\\b"`, `"a\"b"`, `"` + "\xff" + `"`,
+	} {
+		rows = append(rows, membersRow{value, key(value), APIKeyInvalid})
+	}
+	return append(rows,
+		membersRow{"missing", "", APIKeyInvalid},
+		membersRow{"of 128", key(`"` + strings.Repeat("k", 128) + `"`), Authenticated},
+		membersRow{"of 129", key(`"` + strings.Repeat("k", 129) + `"`), APIKeyInvalid},
+		membersRow{"of one", key(`"~"`), Authenticated},
+	)
+}

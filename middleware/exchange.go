@@ -1,0 +1,95 @@
+package middleware
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Exchange is what the stages have learned so far about one request. It
+// belongs to the goroutine that serves the request; nothing keeps it after
+// [Observer.RequestEnded] returns.
+type Exchange struct {
+	Request  *http.Request
+	Received time.Time // when the pipeline took the request
+
+	Claims   Claims   // after auth
+	Token    *Token   // after token_lookup; shared, read-only
+	Path     Path     // after route_check: what was authorised is what is forwarded
+	Route    string   // the rule of the record that matched, without its method
+	Quota    Quota    // after rate_limit
+	Upstream Upstream // after proxy
+}
+
+// Quota is where a token stands in its current window.
+type Quota struct {
+	Limit     int64         // requests per window
+	Remaining int64         // requests left in this window; never negative
+	Window    time.Duration // the window's length; 0 where no limit was consulted
+	Reset     time.Duration // from the decision to the end of the window
+	ResetAt   time.Time     // the end of the window, by the limiter's clock
+}
+
+// Upstream is what the target backend answered.
+type Upstream struct {
+	Status int // HTTP status; 0 where none was received
+}
+
+// Outcome is the one value that a stage returns: the reason, which carries
+// the verdict, and the cause where something broke.
+type Outcome struct {
+	Reason Reason
+	// Err is the cause of a Fail, for the operator. It is never shown to the
+	// client and must not carry credentials.
+	Err error
+}
+
+// Verdict returns what the outcome means for the request.
+func (o Outcome) Verdict() Verdict { return o.Reason.Info().Verdict }
+
+// Proceeds reports whether the request goes on to the next stage.
+func (o Outcome) Proceeds() bool {
+	v := o.Verdict()
+	return v == Allow || v == Bypass
+}
+
+// Stage decides one question about a request. It never writes a response,
+// logs or measures. Implementations are safe for concurrent use.
+type Stage interface {
+	// Name returns the stage's stable, snake_case name.
+	Name() string
+	// Check decides. It may add what it learned to the exchange.
+	Check(ctx context.Context, ex *Exchange) Outcome
+}
+
+// Forwarder is the last stage: it answers the client itself.
+type Forwarder interface {
+	// Name returns the stage's stable, snake_case name.
+	Name() string
+	// Forward relays the request and its response. Where it returns an outcome
+	// that does not proceed and has written nothing, the pipeline answers.
+	Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome
+}
+
+// Decision is how a request ended.
+type Decision struct {
+	Stage   string // the stage that decided: the last one that ran
+	Outcome Outcome
+	Status  int           // HTTP status sent, or [StatusClientClosedRequest]
+	Bytes   int64         // body bytes sent
+	Elapsed time.Duration // since the pipeline took the request
+}
+
+// Observer learns of every stage and of the end of every request. It is the
+// only way in which the pipeline speaks to traces, metrics and logs. For each
+// StageStarted there is exactly one StageEnded, also when the stage panics,
+// and exactly one RequestEnded per request. Implementations are safe for
+// concurrent use.
+type Observer interface {
+	// StageStarted returns the context in which the stage runs.
+	StageStarted(ctx context.Context, stage string) context.Context
+	// StageEnded receives the context that StageStarted returned.
+	StageEnded(ctx context.Context, stage string, elapsed time.Duration, ex *Exchange, o Outcome)
+	// RequestEnded receives the request's own context.
+	RequestEnded(ctx context.Context, ex *Exchange, d Decision)
+}

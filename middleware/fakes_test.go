@@ -1,0 +1,143 @@
+package middleware
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// epoch is the fake clock's time: a whole second, so that the edges of leeway
+// can be hit exactly.
+var epoch = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+
+func fixed() time.Time { return epoch }
+
+const (
+	testLeeway = 30 * time.Second
+	testKey    = "Zm9vYmFyYmF6cXV4MTIzNA"
+)
+
+var testSecret = []byte("0123456789abcdef0123456789abcdef")
+
+const headerHS256 = `{"alg":"HS256","typ":"JWT"}`
+
+func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// compact signs a header and claims as they are written, well-formed or not.
+func compact(header, claims string, method jwt.SigningMethod, key any) string {
+	signed := b64(header) + "." + b64(claims)
+	signature, err := method.Sign(signed, key)
+	if err != nil {
+		panic(err)
+	}
+	return signed + "." + b64(string(signature))
+}
+
+// hs256 signs claims with the secret that the tests' gateways accept.
+func hs256(claims string) string {
+	return compact(headerHS256, claims, jwt.SigningMethodHS256, testSecret)
+}
+
+// claimsAt returns claims that are good around a time, and further members.
+func claimsAt(now time.Time, more string) string {
+	return fmt.Sprintf(`{"api_key":%q,"iat":%d,"exp":%d%s}`, testKey, now.Unix(), now.Add(time.Hour).Unix(), more)
+}
+
+type lookupFunc func(context.Context, string) (*Token, error)
+
+func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Token, error) { return f(ctx, apiKey) }
+
+type countFunc func(context.Context, string) (Usage, error)
+
+func (f countFunc) Count(ctx context.Context, apiKey string) (Usage, error) { return f(ctx, apiKey) }
+
+// usage is a count in a window of a minute that ends 41.2 s from now.
+func usage(count int64) Usage {
+	return Usage{Count: count, Window: time.Minute, Reset: 41200 * time.Millisecond, End: time.Unix(1767366300, 0)}
+}
+
+type stageFunc struct {
+	name  string
+	check func(context.Context, *Exchange) Outcome
+}
+
+func (s stageFunc) Name() string                                    { return s.name }
+func (s stageFunc) Check(ctx context.Context, ex *Exchange) Outcome { return s.check(ctx, ex) }
+
+type forwardFunc func(context.Context, http.ResponseWriter, *Exchange) Outcome
+
+func (forwardFunc) Name() string { return StageProxy }
+func (f forwardFunc) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
+	return f(ctx, w, ex)
+}
+
+// journal is an Observer that remembers what it was told.
+type journal struct {
+	mu     sync.Mutex
+	events []string
+	stages []Outcome
+	ended  chan Decision // buffered: the pipeline never waits for the test
+}
+
+func newJournal() *journal { return &journal{ended: make(chan Decision, 64)} }
+
+type stageKey struct{}
+
+func (j *journal) StageStarted(ctx context.Context, stage string) context.Context {
+	if outer := ctx.Value(stageKey{}); outer != nil { // stages are siblings
+		j.add(stage + " inside another stage's context")
+	}
+	j.add("start " + stage)
+	return context.WithValue(ctx, stageKey{}, stage)
+}
+
+func (j *journal) StageEnded(ctx context.Context, stage string, _ time.Duration, _ *Exchange, o Outcome) {
+	if ctx.Value(stageKey{}) != stage {
+		j.add("foreign context in the end of " + stage)
+	}
+	j.mu.Lock()
+	j.stages = append(j.stages, o)
+	j.mu.Unlock()
+	j.add("end " + stage + " " + o.Reason.String())
+}
+
+func (j *journal) RequestEnded(ctx context.Context, _ *Exchange, d Decision) {
+	if ctx.Value(stageKey{}) != nil {
+		j.add("a stage's context in the end of the request")
+	}
+	j.add("request " + d.Outcome.Reason.String())
+	j.ended <- d
+}
+
+func (j *journal) add(event string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, event)
+}
+
+// wait returns how the next request ended. The client may have its answer
+// before the pipeline has reported it.
+func (j *journal) wait(t *testing.T) Decision {
+	t.Helper()
+	select {
+	case d := <-j.ended:
+		return d
+	case <-time.After(10 * time.Second):
+		t.Fatal("the request did not end")
+		return Decision{}
+	}
+}
+
+// checkReason compares reasons by name, which is what everybody else sees.
+func checkReason(t *testing.T, o Outcome, want Reason) {
+	t.Helper()
+	if o.Reason != want {
+		t.Errorf("got %s (%v), want %s", o.Reason, o.Err, want)
+	}
+}

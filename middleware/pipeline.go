@@ -1,0 +1,164 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// PipelineConfig is what a [Pipeline] is made of. Stages, Forwarder and
+// Observer are required.
+type PipelineConfig struct {
+	Stages    []Stage
+	Forwarder Forwarder
+	Observer  Observer
+	// TraceID returns the id under which a request can be found, or "".
+	TraceID func(context.Context) string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// WriteTimeout is how long one write of a streamed response may stall.
+	// It replaces the server's write deadline once a response outlives a
+	// second, so that long streams live and slow readers do not. 0 leaves the
+	// server's deadline alone.
+	WriteTimeout time.Duration
+}
+
+// Pipeline sends each request through the stages, one way, once. It stops at
+// the first stage whose outcome does not proceed and answers for it. It is
+// safe for concurrent use.
+type Pipeline struct {
+	cfg PipelineConfig
+}
+
+// NewPipeline returns a pipeline. It panics where a required part is missing:
+// that is a mistake in the program, not in its input.
+func NewPipeline(cfg PipelineConfig) *Pipeline {
+	if cfg.Forwarder == nil || cfg.Observer == nil {
+		panic("middleware: NewPipeline needs a Forwarder and an Observer")
+	}
+	if cfg.TraceID == nil {
+		cfg.TraceID = func(context.Context) string { return "" }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Pipeline{cfg: cfg}
+}
+
+// ServeHTTP implements [http.Handler].
+//
+//nolint:contextcheck // run.ctx is the request's context, as the Observer returned it
+func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	run := &run{
+		pipeline: p,
+		ex:       Exchange{Request: r, Received: p.cfg.Now()},
+	}
+	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout}
+	defer run.end()
+	for _, stage := range p.cfg.Stages {
+		run.enter(stage.Name())
+		run.leave(stage.Check(run.ctx, &run.ex))
+		if !run.outcome.Proceeds() {
+			return
+		}
+	}
+	run.enter(p.cfg.Forwarder.Name())
+	run.leave(p.cfg.Forwarder.Forward(run.ctx, &run.writer, &run.ex))
+}
+
+var errNoReason = errors.New("the stage returned no reason")
+
+// run is one request's way through the pipeline.
+type run struct {
+	pipeline *Pipeline
+	ex       Exchange
+	writer   responseWriter
+
+	stage   string // the last stage entered
+	open    bool   // it has not been left yet
+	started time.Time
+	ctx     context.Context //nolint:containedctx // lives exactly as long as the stage
+	outcome Outcome
+}
+
+func (r *run) enter(stage string) {
+	r.stage, r.open, r.started = stage, true, r.pipeline.cfg.Now()
+	r.ctx = r.pipeline.cfg.Observer.StageStarted(r.ex.Request.Context(), stage)
+}
+
+func (r *run) leave(o Outcome) {
+	if o.Verdict() == 0 {
+		// A stage that decided nothing must not look like one that allowed, and
+		// every request ends with a reason.
+		o = Outcome{Reason: Panicked, Err: errNoReason}
+	}
+	r.open, r.outcome = false, o
+	elapsed := r.pipeline.cfg.Now().Sub(r.started)
+	r.pipeline.cfg.Observer.StageEnded(r.ctx, r.stage, elapsed, &r.ex, o)
+}
+
+// end answers what still has to be answered and reports the request's end. It
+// is deferred, so that it also runs when a stage panics: the panic becomes the
+// outcome of the stage it happened in.
+func (r *run) end() {
+	ctx := r.ex.Request.Context()
+	if cause := recover(); cause != nil {
+		r.outcome = panicOutcome(ctx, cause)
+		if r.open {
+			r.leave(r.outcome)
+		}
+	}
+	aborted := r.writer.status != 0 && !r.outcome.Proceeds()
+	if !r.outcome.Proceeds() && !aborted && !r.writer.hijacked {
+		writeProblem(&r.writer, r.outcome.Reason, r.ex.Quota, r.pipeline.cfg.TraceID(ctx))
+	}
+	r.pipeline.cfg.Observer.RequestEnded(ctx, &r.ex, Decision{
+		Stage:   r.stage,
+		Outcome: r.outcome,
+		Status:  r.writer.finalStatus(),
+		Bytes:   r.writer.bytes,
+		Elapsed: r.pipeline.cfg.Now().Sub(r.ex.Received),
+	})
+	if aborted {
+		// The status line is already out: only closing the connection tells the
+		// client that the body is not whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// PanicError is a panic of a stage as an error.
+type PanicError struct {
+	// Cause describes the panic: the message of a runtime error or error
+	// value's type, never a value that could carry a credential.
+	Cause string
+	Stack []byte
+}
+
+// Error implements error.
+func (e *PanicError) Error() string { return "panic: " + e.Cause }
+
+func panicOutcome(ctx context.Context, cause any) Outcome {
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return streamOutcome(ctx)
+	}
+	described := fmt.Sprintf("value of type %T", cause)
+	var fault runtime.Error
+	if err, ok := cause.(error); ok && errors.As(err, &fault) {
+		described = fault.Error()
+	}
+	return Outcome{Reason: Panicked, Err: &PanicError{Cause: described, Stack: debug.Stack()}}
+}
+
+// streamOutcome says why relaying a response broke off after its status had
+// been sent: the client's doing (net/http cancels the context, too, when a
+// write to a client that does not read runs into its deadline) or the upstream's.
+func streamOutcome(ctx context.Context) Outcome {
+	if ctx.Err() != nil {
+		return Outcome{Reason: ClientCanceled, Err: ctx.Err()}
+	}
+	return Outcome{Reason: UpstreamAborted, Err: errors.New("response body ended early")}
+}

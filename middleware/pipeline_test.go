@@ -1,0 +1,236 @@
+package middleware
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// scripted returns the five stages, of which each ends with the reason that is
+// given for its name, else with the one that lets the request go on.
+func scripted(answers map[string]func() Outcome) ([]Stage, Forwarder) {
+	allow := map[string]Reason{
+		StageAuth: Authenticated, StageTokenLookup: TokenFound, StageRouteCheck: RouteAllowed,
+		StageRateLimit: WithinLimit, StageProxy: Forwarded,
+	}
+	answer := func(stage string) Outcome {
+		if f := answers[stage]; f != nil {
+			return f()
+		}
+		return Outcome{Reason: allow[stage]}
+	}
+	stages := make([]Stage, 0, 4)
+	for _, name := range StageNames()[:4] {
+		stages = append(stages, stageFunc{name, func(_ context.Context, ex *Exchange) Outcome {
+			if name == StageRateLimit {
+				ex.Quota = Quota{Limit: 10, Remaining: 3, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
+			}
+			return answer(name)
+		}})
+	}
+	return stages, forwardFunc(func(_ context.Context, w http.ResponseWriter, _ *Exchange) Outcome {
+		o := answer(StageProxy)
+		if o.Proceeds() {
+			w.WriteHeader(http.StatusNoContent)
+		}
+		return o
+	})
+}
+
+func serve(t *testing.T, answers map[string]func() Outcome) (*httptest.ResponseRecorder, *journal) {
+	t.Helper()
+	stages, forwarder := scripted(answers)
+	journal := newJournal()
+	pipeline := NewPipeline(PipelineConfig{
+		Stages: stages, Forwarder: forwarder, Observer: journal, Now: fixed,
+		TraceID: func(context.Context) string { return "4bf92f3577b34da6a3ce929d0e0e4736" },
+	})
+	w := httptest.NewRecorder()
+	pipeline.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/x", http.NoBody))
+	return w, journal
+}
+
+// TestPipelineOrder holds that stages run one after another in their order, and
+// that the first refusal is the last.
+func TestPipelineOrder(t *testing.T) {
+	refusals := map[string]Reason{
+		StageAuth: TokenExpired, StageTokenLookup: StoreUnavailable, StageRouteCheck: RouteNotAllowed,
+		StageRateLimit: RateLimited, StageProxy: UpstreamTimeout, "": ReasonNone,
+	}
+	for refusing, reason := range refusals {
+		t.Run("refused by "+refusing, func(t *testing.T) {
+			w, journal := serve(t, map[string]func() Outcome{refusing: func() Outcome { return Outcome{Reason: reason} }})
+			var want []string
+			allowed := []Reason{Authenticated, TokenFound, RouteAllowed, WithinLimit, Forwarded}
+			decision := Decision{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
+			for i, stage := range StageNames() {
+				if stage == refusing {
+					want = append(want, "start "+stage, "end "+stage+" "+reason.String())
+					decision = Decision{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
+					break
+				}
+				want = append(want, "start "+stage, "end "+stage+" "+allowed[i].String())
+			}
+			want = append(want, "request "+decision.Outcome.Reason.String())
+			if diff := cmp.Diff(want, journal.events); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(decision, journal.wait(t)); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestBypassProceeds needs a reason with that verdict, which is no stage's today.
+func TestBypassProceeds(t *testing.T) {
+	for _, reason := range Reasons() {
+		if reason.Info().Verdict == Bypass {
+			w, _ := serve(t, map[string]func() Outcome{reason.Info().Stage: func() Outcome { return Outcome{Reason: reason} }})
+			if w.Code != http.StatusNoContent {
+				t.Errorf("%s: status %d", reason, w.Code)
+			}
+		}
+	}
+}
+
+type panicRow struct {
+	name  string
+	cause func() // panics
+	shown string // the error's text
+	want  Reason
+}
+
+const planted = "s3cr3t-planted"
+
+func panicRows() []panicRow {
+	var none []int
+	var nowhere *Exchange
+	return []panicRow{
+		{"runtime error", func() { _ = none[len(planted)] }, "panic: runtime error: index out of range [14] with length 0", Panicked},
+		{"nil pointer", func() { nowhere.Route = "x" },
+			"panic: runtime error: invalid memory address or nil pointer dereference", Panicked},
+		{"string", func() { panic(planted) }, "panic: value of type string", Panicked},
+		{"error", func() { panic(errors.New(planted)) }, "panic: value of type *errors.errorString", Panicked},
+		{"struct", func() { panic(struct{ secret string }{planted}) }, "panic: value of type struct { secret string }", Panicked},
+		{"wrapped runtime error", func() {
+			defer func() { panic(fmt.Errorf("%s: %w", planted, recover().(error))) }()
+			_ = none[1]
+		}, "panic: runtime error: index out of range [1] with length 0", Panicked},
+		{"abort", func() { panic(http.ErrAbortHandler) }, "response body ended early", UpstreamAborted},
+		{"wrapped abort", func() { panic(fmt.Errorf("%s: %w", planted, http.ErrAbortHandler)) },
+			"response body ended early", UpstreamAborted},
+	}
+}
+
+func TestPanics(t *testing.T) {
+	for _, row := range panicRows() {
+		for _, stage := range StageNames() {
+			t.Run(row.name+" in "+stage, func(t *testing.T) {
+				w, journal := serve(t, map[string]func() Outcome{stage: func() Outcome { row.cause(); return Outcome{} }})
+				d := journal.wait(t)
+				checkReason(t, d.Outcome, row.want)
+				if d.Outcome.Err == nil || d.Outcome.Err.Error() != row.shown {
+					t.Errorf("cause %v, want %s", d.Outcome.Err, row.shown)
+				}
+				if d.Stage != stage || w.Code != row.want.Info().Status {
+					t.Errorf("decided by %s with status %d", d.Stage, w.Code)
+				}
+				starts, ends := 0, 0
+				for _, event := range journal.events {
+					starts += strings.Count(event, "start ")
+					ends += strings.Count(event, "end ")
+				}
+				if n := len(journal.events); starts != ends || n != starts+ends+1 || journal.events[n-1] != "request "+row.want.String() {
+					t.Errorf("events %q", journal.events)
+				}
+				for _, text := range []string{w.Body.String(), fmt.Sprint(w.Header()), fmt.Sprintf("%+v %s", d, stackOf(d.Outcome.Err))} {
+					if strings.Contains(text, planted) {
+						t.Errorf("the panic's value shows: %s", text)
+					}
+				}
+			})
+		}
+	}
+}
+
+func stackOf(err error) []byte {
+	if p := (*PanicError)(nil); errors.As(err, &p) {
+		return p.Stack
+	}
+	return nil
+}
+
+func TestPanicKeepsTheStack(t *testing.T) {
+	_, journal := serve(t, map[string]func() Outcome{StageAuth: func() Outcome { panic("here") }})
+	if stack := stackOf(journal.wait(t).Outcome.Err); !strings.Contains(string(stack), "TestPanicKeepsTheStack") {
+		t.Errorf("the stack does not show where: %s", stack)
+	}
+}
+
+// TestNoReasonIsAFailure holds that a stage which forgets to decide refuses.
+func TestNoReasonIsAFailure(t *testing.T) {
+	for _, forgotten := range []Reason{ReasonNone, reasonCount, 255} {
+		for _, stage := range StageNames() {
+			w, journal := serve(t, map[string]func() Outcome{stage: func() Outcome { return Outcome{Reason: forgotten} }})
+			d := journal.wait(t)
+			if checkReason(t, d.Outcome, Panicked); w.Code != http.StatusInternalServerError || d.Stage != stage {
+				t.Errorf("reason %d in %s: status %d, decided by %s", forgotten, stage, w.Code, d.Stage)
+			}
+		}
+	}
+}
+
+// TestProblemSaysWhatTheObserverSaw serves every refusal of every stage.
+func TestProblemSaysWhatTheObserverSaw(t *testing.T) {
+	for _, reason := range Reasons() {
+		info := reason.Info()
+		if info.Status == 0 || info.Status == StatusClientClosedRequest {
+			continue
+		}
+		stage := info.Stage
+		if stage == StageAny {
+			stage = StageRouteCheck
+		}
+		t.Run(info.Name, func(t *testing.T) {
+			cause := errors.New(planted)
+			w, journal := serve(t, map[string]func() Outcome{stage: func() Outcome { return Outcome{reason, cause} }})
+			checkProblem(t, w, info)
+			d := journal.wait(t)
+			want := Decision{stage, Outcome{reason, cause}, info.Status, int64(w.Body.Len()), 0}
+			if d != want {
+				t.Errorf("decision %+v, want %+v", d, want)
+			}
+		})
+	}
+}
+
+func checkProblem(t *testing.T, w *httptest.ResponseRecorder, info ReasonInfo) {
+	t.Helper()
+	var body map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"type": "urn:tyk-proxy:problem:" + info.Name, "title": info.Title, "status": float64(info.Status), "reason": info.Name,
+		"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+	}
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	h := w.Header()
+	if w.Code != info.Status || h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, header %v", w.Code, h)
+	}
+	if got := h.Get("Content-Length"); got != fmt.Sprint(w.Body.Len()) {
+		t.Errorf("Content-Length %s for %d bytes", got, w.Body.Len())
+	}
+}

@@ -1,0 +1,155 @@
+package middleware
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// upstreamRow is what an upstream does instead of answering, and what the
+// client is told.
+type upstreamRow struct {
+	name   string
+	answer func(net.Conn)
+	want   Reason
+}
+
+func says(text string) func(net.Conn) {
+	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+}
+
+func upstreamRows() []upstreamRow {
+	const switching = "HTTP/1.1 101 Switching Protocols\r\n"
+	return []upstreamRow{
+		{"refuses the connection", nil, UpstreamUnreachable},
+		{"closes without a word", says(""), UpstreamUnreachable},
+		{"resets", func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }, UpstreamUnreachable},
+		{"is silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, UpstreamTimeout},
+		{"stops in its headers", func(conn net.Conn) {
+			says("HTTP/1.1 200 OK\r\nX-A:")(conn)
+			_, _ = io.Copy(io.Discard, conn)
+		}, UpstreamTimeout},
+		{"speaks no HTTP", says("SSH-2.0-OpenSSH\r\n\r\n"), UpstreamInvalid},
+		{"breaks off in its headers", says("HTTP/1.1 200 OK\r\nX-A: b\r\n"), UpstreamInvalid},
+		{"sends a bad length", says("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), UpstreamInvalid},
+		{"sends two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"), UpstreamInvalid},
+		{"sends 1 MiB of headers", says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 1<<20) + "\r\n\r\n"), UpstreamInvalid},
+		{"sends interim responses only", says(strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n", 20)), UpstreamInvalid},
+		{"switches protocols unasked", says(switching + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), UpstreamInvalid},
+		{"switches to nothing unasked", says(switching + "\r\nsmuggled"), UpstreamInvalid},
+	}
+}
+
+func TestUpstreamFailures(t *testing.T) {
+	for _, row := range upstreamRows() {
+		t.Run(row.name, func(t *testing.T) {
+			target := "http://127.0.0.1:1" // nobody listens on tcpmux
+			if row.answer != nil {
+				target = newUpstreamFunc(t, row.answer).url
+			}
+			g := newGateway(t, target, func(c gatewayConfig) {
+				c.transport.ResponseHeaderTimeout = 200 * time.Millisecond
+				c.transport.MaxResponseHeaderBytes = 16 << 10
+			})
+			resp := g.get(t, "/x")
+			checkRefusal(t, g, resp, row.want)
+		})
+	}
+}
+
+// checkRefusal holds that the client and the observer learn the same.
+func checkRefusal(t *testing.T, g *gateway, resp *http.Response, want Reason) {
+	t.Helper()
+	var problem Problem
+	if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil {
+		t.Fatalf("status %d: %v", resp.StatusCode, err)
+	}
+	d := g.journal.wait(t)
+	checkReason(t, d.Outcome, want)
+	if problem.Reason != want.String() || resp.StatusCode != want.Info().Status || d.Status != resp.StatusCode || d.Stage != StageProxy {
+		t.Errorf("the client got %d %s, the observer %d %s by %s", resp.StatusCode, problem.Reason, d.Status, d.Outcome.Reason, d.Stage)
+	}
+	if d.Outcome.Err == nil {
+		t.Error("no cause was kept")
+	}
+	if got := resp.Header.Get("RateLimit"); got != `"default";r=9;t=42` {
+		t.Errorf("RateLimit %q", got)
+	}
+}
+
+func TestUpstreamCertificate(t *testing.T) {
+	upstream := httptest.NewUnstartedServer(http.NotFoundHandler())
+	upstream.Config.ErrorLog = newSilentLog()
+	upstream.StartTLS()
+	defer upstream.Close()
+	g := newGateway(t, upstream.URL, nil)
+	checkRefusal(t, g, g.get(t, "/x"), UpstreamUnreachable)
+}
+
+// bodyRow is a request body that cannot be read: the client's fault, whatever
+// the transport calls it.
+type bodyRow struct {
+	name   string
+	fields string
+	body   string
+	close  bool // half-close after the body
+	want   Reason
+}
+
+func bodyRows() []bodyRow {
+	const chunked = "Transfer-Encoding: chunked\r\n"
+	return []bodyRow{
+		{"negative chunk", chunked, "-5\r\nhello\r\n0\r\n\r\n", false, RequestBodyInvalid},
+		{"hexadecimal prefix", chunked, "0x5\r\nhello\r\n0\r\n\r\n", false, RequestBodyInvalid},
+		{"space in the size", chunked, "5 5\r\nhello\r\n0\r\n\r\n", false, RequestBodyInvalid},
+		{"huge size", chunked, "fffffffffffffffff\r\nhello\r\n0\r\n\r\n", false, RequestBodyInvalid},
+		{"no line end after the data", chunked, "5\r\nhelloXX0\r\n\r\n", false, RequestBodyInvalid},
+		{"good, then bad", chunked, "5\r\nhello\r\nx\r\n", false, RequestBodyInvalid},
+		{"closed in a chunk", chunked, "5\r\nhel", true, RequestBodyInvalid},
+		{"closed between chunks", chunked, "5\r\nhello\r\n", true, RequestBodyInvalid},
+		{"closed before its length", "Content-Length: 10\r\n", "hello", true, RequestBodyInvalid},
+		{"slow", "Content-Length: 10\r\n", "h", false, RequestBodyTimeout},
+		{"slow in chunks", chunked, "5\r\nhello\r\n", false, RequestBodyTimeout},
+	}
+}
+
+func TestBadBodies(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer upstream.Close()
+	for _, row := range bodyRows() {
+		t.Run(row.name, func(t *testing.T) {
+			g := newGateway(t, upstream.URL, func(c gatewayConfig) { c.server.ReadTimeout = 300 * time.Millisecond })
+			conn := dial(t, g.addr)
+			if _, err := io.WriteString(conn, g.head("POST /x HTTP/1.1", row.fields)+row.body); err != nil {
+				t.Fatal(err)
+			}
+			if row.close {
+				if err := conn.CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reader := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			checkRefusal(t, g, resp, row.want)
+			// What follows on such a connection could be anything: it is closed.
+			rest, err := io.ReadAll(reader)
+			if len(rest) != 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("after the refusal: %q, %v", rest, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,144 @@
+package middleware
+
+import (
+	"bufio"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestForwardedHeaders compares the whole head of a forwarded request, so that
+// nothing is passed on or added that the row does not show.
+func TestForwardedHeaders(t *testing.T) {
+	const spoofed = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\n" +
+		"X-Real-IP: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /x\r\nX-Forwarded-Uri: /x\r\nX-Forwarded-Method: PUT\r\n"
+	built := map[string]string{
+		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "client.example", "X-Forwarded-Proto": "http",
+	}
+	with := func(pairs ...string) map[string]string {
+		m := map[string]string{}
+		for k, v := range built {
+			m[k] = v
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	for _, row := range []struct {
+		name    string
+		fields  string
+		trusted bool
+		want    map[string]string
+	}{
+		{"nothing added", "", false, built},
+		{"as sent", "Accept-Encoding: br;q=0.5, identity\r\nUser-Agent: x\r\nX-Custom: 1\r\n", false,
+			with("Accept-Encoding", "br;q=0.5, identity", "User-Agent", "x", "X-Custom", "1")},
+		{"spoofed", spoofed, false, built},
+		{"spoofed in lower case", strings.ToLower(spoofed), false, built},
+		{"spoofed with underscores", "X_Forwarded_For: 6.6.6.6\r\nx_real_ip: 6.6.6.6\r\nX-Forwarded_Host: evil\r\n" +
+			"other_name: stays\r\n", false,
+			with("Other_name", "stays")},
+		{"from a trusted peer", spoofed, true, map[string]string{
+			"X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https",
+			"X-Real-Ip": "6.6.6.6", "X-Forwarded-Port": "1", "X-Forwarded-Prefix": "/x",
+			"X-Forwarded-Uri": "/x", "X-Forwarded-Method": "PUT"}},
+		{"two lines from a trusted peer", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\n", true,
+			with("X-Forwarded-For", "6.6.6.6, 7.7.7.7, 127.0.0.1")},
+		{"underscores from a trusted peer", "X_Forwarded_For: 6.6.6.6\r\n", true, built},
+		{"nothing from a trusted peer", "", true, built},
+		{"Connection strips", "Connection: close, X-Forwarded-For, x-forwarded-host, X-FORWARDED-PROTO\r\n" +
+			"X-Forwarded-For: 6.6.6.6\r\n", false, built},
+		{"Connection strips, split", "Connection: close\r\nConnection: , X-Forwarded-For\r\n", false, built},
+		{"Connection strips, trusted", "Connection: X-Forwarded-For\r\nX-Forwarded-For: 6.6.6.6\r\n", true,
+			with("X-Forwarded-For", "6.6.6.6, 127.0.0.1")},
+		{"hop by hop", "Keep-Alive: 1\r\nProxy-Connection: x\r\nProxy-Authorization: x\r\nTE: gzip\r\n" +
+			"Connection: X-Hop\r\nX-Hop: 1\r\n", false, built},
+		{"TE: trailers", "TE: trailers\r\n", false, with("Te", "trailers")},
+		{"trace context", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n" +
+			"Tracestate: a=b\r\nBaggage: a=b\r\n", false, built},
+		{"trace context from a trusted peer", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n" +
+			"Tracestate: a=b\r\nBaggage: a=b\r\n", true, with("Baggage", "a=b")},
+		{"h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n", false, built},
+		{"h2c after websocket", "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n", false,
+			with("Connection", "Upgrade", "Upgrade", "websocket")},
+		{"h2c in one list", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false, built},
+		{"upgrade to junk", "Connection: Upgrade\r\nUpgrade: \xff\r\n", false, built},
+		{"upgrade not announced", "Upgrade: websocket\r\n", false, built},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			upstream := newUpstream(t, plainOK)
+			g := newGateway(t, upstream.url, func(c gatewayConfig) {
+				if row.trusted {
+					loopback(c)
+				}
+			})
+			conn := dial(t, g.addr)
+			if _, err := conn.Write([]byte(g.head("GET /x HTTP/1.1", row.fields))); err != nil {
+				t.Fatal(err)
+			}
+			got, err := http.ReadRequest(bufio.NewReader(strings.NewReader(upstream.seen(t))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := http.Header{"Authorization": {"Bearer " + g.token}}
+			for name, value := range row.want {
+				want[name] = []string{value}
+			}
+			if diff := cmp.Diff(want, got.Header); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if own := strings.TrimPrefix(upstream.url, "http://"); got.Host != own {
+				t.Errorf("Host %q, want the backend's own, %q", got.Host, own)
+			}
+		})
+	}
+}
+
+func TestTrusted(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	for peer, want := range map[string]bool{
+		"10.1.2.3:80": true, "11.1.2.3:80": false, "[2001:db8::1]:80": true, "[2001:db9::1]:80": false, "[::ffff:10.1.2.3]:80": true,
+		"10.1.2.3": false, "": false, "@": false, "example:80": false,
+	} {
+		if got := Trusted(networks, peer); got != want {
+			t.Errorf("%q: %v", peer, got)
+		}
+		if Trusted(nil, peer) {
+			t.Errorf("%q is trusted by nobody", peer)
+		}
+	}
+}
+
+// TestResponseHeaders compares what the client gets from an upstream that says
+// too much.
+func TestResponseHeaders(t *testing.T) {
+	limits := "RateLimit: 1\r\nRateLimit: 2\r\nratelimit-policy: x\r\nX-RateLimit-Limit: 9\r\nX-RateLimit-Reset: 9\r\n"
+	upstream := newUpstream(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"+limits+"\r\n"+
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\nX-Own: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\n"+limits+"\r\nok")
+	g := newGateway(t, upstream.url, nil)
+	raw := exchange(t, g.addr, g.head("GET /x HTTP/1.1", "Connection: close\r\n"))
+	interim, rest, _ := strings.Cut(raw, "\r\n\r\n")
+	if !strings.HasPrefix(interim, "HTTP/1.1 103 ") || !strings.Contains(interim, "Link: </a>") {
+		t.Errorf("interim response %q", interim)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(rest)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	want := http.Header{
+		"Content-Length": {"2"}, "Date": {"x"}, "X-Own": {"1"},
+		"Ratelimit-Policy": {`"default";q=10;w=60`}, "Ratelimit": {`"default";r=9;t=42`},
+		"X-Ratelimit-Limit": {"10"}, "X-Ratelimit-Remaining": {"9"}, "X-Ratelimit-Reset": {"1767366300"},
+	}
+	if diff := cmp.Diff(want, resp.Header); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if d := g.journal.wait(t); d.Status != http.StatusOK || d.Bytes != 2 || d.Outcome.Reason != Forwarded {
+		t.Errorf("decision %+v", d)
+	}
+}

@@ -1,0 +1,112 @@
+package middleware
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseToken(t *testing.T) {
+	rest := `,"allowed_routes":["/a"]}`
+	for _, row := range []struct {
+		name, record string
+		limit        int64
+		expires      int64
+	}{
+		{"full", `{"api_key":"` + testKey + `","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z"` + rest, 10, epoch.Unix()},
+		{"without api_key", `{"rate_limit":0,"expires_at":"2026-01-02T16:04:05+01:00"` + rest, 0, epoch.Unix()},
+		{"expiry in seconds", `{"rate_limit":1,"expires_at":1767366245` + rest, 1, 1767366245},
+		{"largest", `{"rate_limit":9223372036854775807,"expires_at":253402300799` + rest, 9223372036854775807, 253402300799},
+		{"unknown members", `{"x":{"y":[1]},"rate_limit":1,"expires_at":0` + rest, 1, 0},
+		{"white space", " {\n\"rate_limit\" : 1 , \"expires_at\" : 0 ,\"allowed_routes\":[ \"/a\" ]} \n", 1, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			token, err := ParseToken(testKey, []byte(row.record))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if token.RateLimit != row.limit || !token.ExpiresAt.Equal(time.Unix(row.expires, 0)) {
+				t.Errorf("got limit %d, expiry %s", token.RateLimit, token.ExpiresAt)
+			}
+			if _, ok := token.Routes.Match("GET", "/a"); !ok {
+				t.Error("its route does not match")
+			}
+		})
+	}
+}
+
+// badRecords are unreadable; each is refused as a whole, for half a record
+// could allow what its writer did not mean.
+func badRecords() map[string]string {
+	record := func(limit, expires, routes string) string {
+		return `{"rate_limit":` + limit + `,"expires_at":` + expires + `,"allowed_routes":` + routes + `}`
+	}
+	bad := map[string]string{
+		"empty": "", "null": "null", "string": `"x"`, "list": "[]", "number": "1", "huge number": "1e999999",
+		"truncated": `{"rate_limit":1`, "empty object": "{}", "two objects": record("1", "0", "[]") + "{}",
+		"duplicate limit":     `{"rate_limit":1,` + record("1", "0", "[]")[1:],
+		"escaped duplicate":   `{"rate_limi\u0074":9,` + record("1", "0", "[]")[1:],
+		"other name's case":   `{"RATE_LIMIT":1,"expires_at":0}`,
+		"another's api_key":   `{"api_key":"other",` + record("1", "0", "[]")[1:],
+		"api_key null":        `{"api_key":null,` + record("1", "0", "[]")[1:],
+		"larger than allowed": record("1", "0", `["`+strings.Repeat("x", MaxRecordSize)+`"]`),
+		"deep":                `{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`,
+		"no comma":            `{"rate_limit":1 "expires_at":0}`,
+		"many members":        `{"rate_limit":1` + members(64) + `}`,
+	}
+	for _, limit := range []string{`-1`, `1.5`, `1e2`, `"10"`, `null`, `true`, `9223372036854775808`, `[1]`, `{}`} {
+		bad["limit "+limit] = record(limit, "0", "[]")
+	}
+	for _, expires := range []string{
+		`-1`, `1.5`, `null`, `""`, `"tomorrow"`, `"2026-01-02"`, `253402300800`, `[0]`, `"2026-13-02T15:04:05Z"`,
+	} {
+		bad["expiry "+expires] = record("1", expires, "[]")
+	}
+	for _, routes := range []string{`"/a"`, `1`, `{}`, `true`, `[1]`, `["/a",1]`, `[["/a"]]`} {
+		bad["routes "+routes] = record("1", "0", routes)
+	}
+	return bad
+}
+
+func TestParseTokenRefuses(t *testing.T) {
+	for name, record := range badRecords() {
+		t.Run(name, func(t *testing.T) {
+			token, err := ParseToken(testKey, []byte(record))
+			if !errors.Is(err, ErrRecordInvalid) || token != nil {
+				t.Errorf("got %+v, %v", token, err)
+			}
+		})
+	}
+}
+
+// TestRecordErrorsQuoteNothing plants text that must not be repeated where
+// encoding/json would quote it.
+func TestRecordErrorsQuoteNothing(t *testing.T) {
+	const canary = "314159265358979"
+	for _, record := range []string{
+		canary + "e999", `"` + canary, `{"rate_limit":` + canary + canary + `}`, `{"` + canary + `":}`,
+		`{"rate_limit":1,"expires_at":"` + canary + `"}`, `{"api_key":"` + canary + `"}`,
+		`{"rate_limit":1,"expires_at":0,"allowed_routes":["` + canary + `",1]}`, `{"` + canary + `":1,"` + canary + `":2}`,
+	} {
+		_, err := ParseToken(testKey, []byte(record))
+		if err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", record, err)
+		}
+	}
+	// One character of a record is one too many.
+	if _, err := ParseToken(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRecordSizeIsExact(t *testing.T) {
+	record := `{"rate_limit":1,"expires_at":0}`
+	fits := record + strings.Repeat(" ", MaxRecordSize-len(record))
+	for extra, ok := range map[string]bool{"": true, " ": false} {
+		if _, err := ParseToken(testKey, []byte(fits+extra)); (err == nil) != ok {
+			t.Errorf("%s bytes: %v", strconv.Itoa(len(fits+extra)), err)
+		}
+	}
+}

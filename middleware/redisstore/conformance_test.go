@@ -1,0 +1,143 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/middleware/storetest"
+)
+
+func TestTokenStores(t *testing.T) {
+	t.Run("fake", func(t *testing.T) {
+		storetest.RunTokenStore(t, func(testing.TB) storetest.TokenBackend {
+			clock := testClock()
+			fake := storetest.NewFake(time.Minute, clock.Now)
+			return storetest.TokenBackend{
+				Store: fake, Put: fake.Put, PutUnreadable: fake.PutUnreadable, Delete: fake.Delete, Advance: clock.Advance,
+				Fail:    func() { fake.Fail(errors.New("on purpose")) },
+				Recover: func() { fake.Fail(nil) },
+			}
+		})
+	})
+	t.Run("miniredis", func(t *testing.T) {
+		storetest.RunTokenStore(t, func(tb testing.TB) storetest.TokenBackend {
+			clock := testClock()
+			mini := startMini(tb, clock)
+			backend := tokenBackend(tb, mini.Addr())
+			backend.Advance = advance(mini, clock)
+			backend.Fail, backend.Recover = mini.Close, restart(tb, mini)
+			return backend
+		})
+	})
+	t.Run("redis", func(t *testing.T) {
+		storetest.RunTokenStore(t, func(tb testing.TB) storetest.TokenBackend {
+			server := storetest.StartRedis(tb)
+			backend := tokenBackend(tb, server.Addr)
+			backend.Advance, backend.Fail, backend.Recover = time.Sleep, server.Stop, server.Restart
+			return backend
+		})
+	})
+}
+
+// tokenBackend looks up through the gateway's client and writes, as token-gen
+// and operators do, through another one.
+func tokenBackend(tb testing.TB, addr string) storetest.TokenBackend {
+	admin := redis.NewClient(&redis.Options{Addr: addr})
+	tb.Cleanup(func() { admin.Close() })
+	must := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatalf("writing behind the store's back: %v", err)
+		}
+	}
+	ctx := context.Background()
+	return storetest.TokenBackend{
+		Store: redisstore.NewTokens(newClient(tb, options(addr, patience)), patience),
+		Put: func(apiKey, record string, ttl time.Duration) {
+			must(admin.Set(ctx, redisstore.TokenPrefix+apiKey, record, ttl).Err())
+		},
+		PutUnreadable: func(apiKey string) {
+			must(admin.RPush(ctx, redisstore.TokenPrefix+apiKey, "not", "a", "record").Err())
+		},
+		Delete: func(apiKey string) { must(admin.Del(ctx, redisstore.TokenPrefix+apiKey).Err()) },
+	}
+}
+
+func TestCounters(t *testing.T) {
+	t.Run("fake", func(t *testing.T) {
+		storetest.RunCounter(t, func(testing.TB) storetest.CounterBackend {
+			clock := testClock()
+			fake := storetest.NewFake(time.Minute, clock.Now)
+			return storetest.CounterBackend{
+				Counter: fake, Window: time.Minute, Advance: clock.Advance,
+				Fail:    func() { fake.Fail(errors.New("on purpose")) },
+				Recover: func() { fake.Fail(nil) },
+			}
+		})
+	})
+	t.Run("miniredis", func(t *testing.T) {
+		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterBackend {
+			clock := testClock()
+			mini := startMini(tb, clock)
+			client := newClient(tb, options(mini.Addr(), patience))
+			return storetest.CounterBackend{
+				Counter: redisstore.NewCounter(client, time.Minute, patience, clock.Now),
+				Window:  time.Minute,
+				Advance: advance(mini, clock),
+				Fail:    mini.Close,
+				Recover: restart(tb, mini),
+			}
+		})
+	})
+	t.Run("redis", func(t *testing.T) {
+		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterBackend {
+			const window = time.Second
+			server := storetest.StartRedis(tb)
+			client := newClient(tb, options(server.Addr, patience))
+			return storetest.CounterBackend{
+				Counter: redisstore.NewCounter(client, window, patience, nil),
+				Window:  window,
+				Advance: time.Sleep,
+				Fail:    server.Stop,
+				Recover: server.Restart,
+			}
+		})
+	})
+}
+
+func advance(mini *miniredis.Miniredis, clock *storetest.Clock) func(time.Duration) {
+	return func(d time.Duration) {
+		clock.Advance(d)
+		mini.SetTime(clock.Now())
+	}
+}
+
+func restart(tb testing.TB, mini *miniredis.Miniredis) func() {
+	return func() {
+		if err := mini.Restart(); err != nil {
+			tb.Fatalf("restarting miniredis: %v", err)
+		}
+	}
+}
+
+// TestPing: readiness follows Redis both ways.
+func TestPing(t *testing.T) {
+	mini := miniredis.RunT(t)
+	client := newClient(t, options(mini.Addr(), patience))
+	if err := redisstore.Ping(t.Context(), client, patience); err != nil {
+		t.Errorf("Redis answers, and Ping says %v", err)
+	}
+	mini.Close()
+	storetest.CheckError(t, redisstore.Ping(t.Context(), client, patience), middleware.ErrUnavailable, apiKey)
+	restart(t, mini)()
+	if err := redisstore.Ping(t.Context(), client, patience); err != nil {
+		t.Errorf("Redis answers again, and Ping says %v", err)
+	}
+}

@@ -1,0 +1,131 @@
+package redisstore_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/middleware/storetest"
+)
+
+// TestErrorReplies: whatever Redis complains of is an outage, asked for once,
+// and what it quotes of the command is not repeated.
+func TestErrorReplies(t *testing.T) {
+	for _, reply := range []string{
+		"LOADING Redis is loading the dataset in memory",
+		"READONLY You can't write against a read only replica.",
+		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+		"CLUSTERDOWN The cluster is down",
+		"MOVED 3999 127.0.0.1:6381",
+		"OOM command not allowed when used memory > 'maxmemory'.",
+		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+		"NOAUTH Authentication required.",
+		"NOPERM User default has no permissions to access the 'token:" + apiKey + "' key",
+		"BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+		"ERR max number of clients reached",
+		"ERR unknown command 'EVALSHA', with args beginning with: '0123' '1' 'rate_count:" + apiKey + ":60' ",
+		"ERR unknown command `GETRANGE`, with args beginning with: `token:" + apiKey + "`, `0`, ",
+	} {
+		kind, _, _ := strings.Cut(reply, " ")
+		t.Run(kind, func(t *testing.T) {
+			mini := miniredis.RunT(t)
+			p := newPorts(t, options(mini.Addr(), patience), patience)
+			p.warm(t, 1)
+			asked := 0
+			mini.Server().SetPreHook(func(peer *server.Peer, cmd string, _ ...string) bool {
+				if cmd != "EVALSHA" && cmd != "GETRANGE" {
+					return false
+				}
+				asked++
+				peer.WriteError(reply)
+				return true
+			})
+			countErr, lookupErr := p.use(t.Context())
+			for _, err := range []error{countErr, lookupErr} {
+				storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
+				if fault := (redis.Error)(nil); !t.Failed() && (!errors.As(err, &fault) || !strings.HasPrefix(fault.Error(), kind)) {
+					t.Errorf("%v does not tell what Redis said: %s", err, kind)
+				}
+			}
+			if asked != 2 {
+				t.Errorf("Redis was asked %d times, want once by each port", asked)
+			}
+			mini.Server().SetPreHook(nil)
+			if countErr, lookupErr := p.use(t.Context()); countErr != nil || lookupErr != nil {
+				t.Error("no answer after the complaint ended")
+			}
+		})
+	}
+}
+
+// TestRealErrorReplies: what a real Redis says when it lacks a command, has no
+// memory, or has a value of another kind under a counter's key.
+func TestRealErrorReplies(t *testing.T) {
+	t.Run("commands renamed", func(t *testing.T) {
+		s := storetest.StartRedis(t, "--rename-command", "GETRANGE", "", "--rename-command", "EVALSHA", "",
+			"--rename-command", "SET", "")
+		p := newPorts(t, options(s.Addr, patience), patience)
+		countErr, lookupErr := p.use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
+		_, err := redisstore.Mint(t.Context(), p.client, mintRequest())
+		if err == nil || strings.Contains(err.Error(), "args") || strings.Contains(err.Error(), "rate_limit") {
+			t.Error("Mint without SET succeeded, or its error tells what it wanted to write")
+		}
+	})
+	t.Run("no memory", func(t *testing.T) {
+		s := storetest.StartRedis(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+		countErr, lookupErr := newPorts(t, options(s.Addr, patience), patience).use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+		if lookupErr != nil {
+			t.Error("a Redis without memory cannot even be read")
+		}
+	})
+	t.Run("password", func(t *testing.T) {
+		s := storetest.StartRedis(t, "--requirepass", "for-tests")
+		o := options(s.Addr, patience)
+		countErr, lookupErr := newPorts(t, o, patience).use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
+		o.Password, o.DB = "for-tests", 3
+		if countErr, lookupErr := newPorts(t, o, patience).use(t.Context()); countErr != nil || lookupErr != nil {
+			t.Error("the password was not used")
+		}
+		o.Password = "wrong"
+		countErr, _ = newPorts(t, o, patience).use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+	})
+	t.Run("a list under the counter's key", func(t *testing.T) {
+		mini := startMini(t, testClock())
+		p := newPorts(t, options(mini.Addr(), patience), patience)
+		start := testClock().Now().Truncate(time.Minute).Unix()
+		if _, err := mini.Push(counterKey(start), "x"); err != nil {
+			t.Fatal(err)
+		}
+		countErr, _ := p.use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+	})
+}
+
+// TestOversizeCostsLittle: a record of many MiB is not fetched.
+func TestOversizeCostsLittle(t *testing.T) {
+	s := storetest.StartRedis(t)
+	p := newPorts(t, options(s.Addr, patience), patience)
+	record := storetest.Record(apiKey, 1, time.Now().Add(time.Hour), "/"+strings.Repeat("a", 8<<20))
+	if err := p.client.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
+		t.Fatal("storing a large record failed")
+	}
+	before := info(t, p.client, "total_net_output_bytes")
+	_, err := p.tokens.Lookup(t.Context(), apiKey)
+	storetest.CheckError(t, err, middleware.ErrRecordInvalid, apiKey)
+	if sent := info(t, p.client, "total_net_output_bytes") - before; sent > 2*middleware.MaxRecordSize {
+		t.Errorf("Redis sent %d bytes, want little more than %d", sent, middleware.MaxRecordSize)
+	}
+}

@@ -1,0 +1,104 @@
+package redisstore_test
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/middleware/storetest"
+)
+
+// TestCounterIsTheModel: for any sequence of requests, passing time and clocks
+// that are wrong, the script answers what the model in plain Go answers.
+func TestCounterIsTheModel(t *testing.T) {
+	const sequences, steps = 40, 150
+	keys := []string{apiKey, "a", "a.b", "a-b", strings.Repeat("k", 128)}
+	for range sequences {
+		seed := rand.Uint64()
+		rng := rand.New(rand.NewPCG(seed, 0))
+		clock := storetest.NewClock(time.Unix(rng.Int64N(1<<32), rng.Int64N(1e6)*1000)) // Redis tells microseconds
+		mini := startMini(t, clock)
+		window := time.Duration(1+rng.IntN(120)) * time.Second
+		model := storetest.NewFake(window, clock.Now)
+		ours := storetest.NewClock(clock.Now())
+		counter := redisstore.NewCounter(newClient(t, options(mini.Addr(), patience)), window, patience, ours.Now)
+		for step := range steps {
+			passed := passing(rng, window)
+			advance(mini, clock)(passed)
+			ours.Advance(passed)
+			if rng.IntN(10) == 0 { // somebody sets our clock
+				ours.Advance(time.Duration(rng.Int64N(int64(4*window))) - 2*window)
+			}
+			key, limit := keys[rng.IntN(len(keys))], rng.Int64N(6)
+			want, err := model.Count(t.Context(), key)
+			storetest.CheckError(t, err, nil, key)
+			got, err := counter.Count(t.Context(), key)
+			storetest.CheckError(t, err, nil, key)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("seed %d, step %d: the script differs from the model (-want +got):\n%s", seed, step, diff)
+			}
+			if (got.Count <= limit) != (want.Count <= limit) {
+				t.Fatalf("seed %d, step %d: admitted differs", seed, step)
+			}
+		}
+		checkTTLs(t, mini.DB(0).Keys(), mini.DB(0).TTL, window)
+		mini.Close()
+	}
+}
+
+// passing returns a time step: often none, often short, and now and then one
+// that ends exactly at, or a microsecond before, some boundary.
+func passing(rng *rand.Rand, window time.Duration) time.Duration {
+	switch rng.IntN(6) {
+	case 0, 1:
+		return 0
+	case 2:
+		return time.Duration(rng.Int64N(1e6)) * time.Microsecond
+	case 3:
+		return time.Duration(rng.Int64N(int64(window/time.Microsecond))) * time.Microsecond
+	case 4:
+		return window - time.Microsecond
+	default:
+		return time.Duration(rng.IntN(3)) * window
+	}
+}
+
+func checkTTLs(t *testing.T, keys []string, ttl func(string) time.Duration, window time.Duration) {
+	t.Helper()
+	for _, key := range keys {
+		if left := ttl(key); left <= 0 || left > window+time.Second {
+			t.Errorf("a counter lives for %s, want up to the window of %s and a second", left, window)
+		}
+	}
+}
+
+// TestCounterKey: name and time to live, which other programs rely on.
+func TestCounterKey(t *testing.T) {
+	const window = time.Minute
+	clock := storetest.NewClock(time.Unix(1_800_000_000+59, 0))
+	mini := startMini(t, clock)
+	counter := redisstore.NewCounter(newClient(t, options(mini.Addr(), patience)), window, patience, clock.Now)
+	key := counterKey(1_800_000_000)
+	left := window + time.Second
+	for range 3 {
+		if _, err := counter.Count(t.Context(), apiKey); err != nil {
+			storetest.CheckError(t, err, nil, apiKey)
+		}
+		if keys := mini.Keys(); len(keys) != 1 || keys[0] != key {
+			t.Fatal("the counter's key is not rate_count:<api_key>:<windowStart>, or not the only one")
+		}
+		if got := mini.TTL(key); got != left {
+			t.Errorf("the counter lives for %s, want %s: set once, by the first request", got, left)
+		}
+		advance(mini, clock)(300 * time.Millisecond)
+		left -= 300 * time.Millisecond
+	}
+	advance(mini, clock)(window + time.Second)
+	if keys := mini.Keys(); len(keys) != 0 {
+		t.Errorf("%d counters outlive their window and a second", len(keys))
+	}
+}

@@ -1,0 +1,192 @@
+package redisstore_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/middleware/storetest"
+)
+
+// shifted returns n counters, each with a client of its own and with clocks
+// that are wrong by -spread to +spread.
+func shifted(t *testing.T, addr string, n int, window, spread time.Duration) []*redisstore.Counter {
+	counters := make([]*redisstore.Counter, n)
+	for i := range counters {
+		shift := -spread + 2*spread*time.Duration(i)/time.Duration(n-1)
+		now := func() time.Time { return time.Now().Add(shift) }
+		counters[i] = redisstore.NewCounter(newClient(t, options(addr, patience)), window, patience, now)
+	}
+	return counters
+}
+
+// TestTenGateways: ten gateways on one Redis admit exactly the limit, whatever
+// their clocks say.
+func TestTenGateways(t *testing.T) {
+	const gateways, limit, hits = 10, 500, 2000
+	server := storetest.StartRedis(t)
+	admin := newClient(t, options(server.Addr, patience))
+	for name, c := range map[string]struct {
+		window, spread time.Duration
+		from, until    time.Duration // when to begin, in the window
+	}{
+		"a long window": {time.Minute, 2 * time.Second, 0, 57 * time.Second},
+		// Some clocks are in the last window still, and some in the next already.
+		"a window that just began":    {4 * time.Second, 2 * time.Second, 0, time.Second},
+		"clocks that are windows off": {time.Minute, 90 * time.Second, 0, 57 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			admin.FlushAll(t.Context())
+			counters := shifted(t, server.Addr, gateways, c.window, c.spread)
+			awaitWindow(t, admin, c.window, c.from, c.until)
+			tally, admitted := hammer(t, counters, hits, limit)
+			if err := tally.Check(hits); err != nil {
+				t.Error(err)
+			}
+			if admitted != limit || tally.Windows() != 1 {
+				t.Errorf("%d admitted in %d windows, want exactly %d in one", admitted, tally.Windows(), limit)
+			}
+			if n := counted(t, admin); n != hits {
+				t.Errorf("Redis counted %d, want %d", n, hits)
+			}
+		})
+	}
+}
+
+// hammer spreads concurrent requests of one key over counters.
+func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (*storetest.Tally, int) {
+	var (
+		tally    storetest.Tally
+		admitted atomic.Int64
+		callers  sync.WaitGroup
+	)
+	for _, counter := range counters {
+		const concurrent = 8
+		for range concurrent {
+			callers.Go(func() {
+				for range hits / len(counters) / concurrent {
+					usage, err := counter.Count(t.Context(), apiKey)
+					storetest.CheckError(t, err, nil, apiKey)
+					tally.Add(usage)
+					if usage.Count <= int64(limit) {
+						admitted.Add(1)
+					}
+				}
+			})
+		}
+	}
+	callers.Wait()
+	return &tally, int(admitted.Load())
+}
+
+// TestBoundariesUnderLoad: while windows end, nothing is counted twice or in
+// the window of a gateway's own wrong clock.
+func TestBoundariesUnderLoad(t *testing.T) {
+	const window = time.Second
+	server := storetest.StartRedis(t)
+	counters := shifted(t, server.Addr, 4, window, 2*time.Second)
+	var (
+		tally   storetest.Tally
+		total   atomic.Int64
+		callers sync.WaitGroup
+	)
+	deadline := time.Now().Add(2*window + window/2)
+	for _, counter := range counters {
+		callers.Go(func() {
+			for time.Now().Before(deadline) {
+				usage, err := counter.Count(t.Context(), apiKey)
+				storetest.CheckError(t, err, nil, apiKey)
+				tally.Add(usage)
+				total.Add(1)
+			}
+		})
+	}
+	callers.Wait()
+	if err := tally.Check(int(total.Load())); err != nil {
+		t.Error(err)
+	}
+	if n := tally.Windows(); n < 3 {
+		t.Errorf("the load saw %d windows, want 3", n)
+	}
+}
+
+// TestClockOffset: a wrong clock costs a second round trip once.
+func TestClockOffset(t *testing.T) {
+	server := storetest.StartRedis(t)
+	admin := newClient(t, options(server.Addr, patience))
+	awaitWindow(t, admin, time.Minute, 0, 57*time.Second)
+	const shift = -90 * time.Second
+	now := func() time.Time { return time.Now().Add(shift) }
+	counter := redisstore.NewCounter(newClient(t, options(server.Addr, patience)), time.Minute, patience, now)
+	for _, trips := range []int{3, 1, 1, 1} { // EVALSHA, EVAL as the script is new, EVALSHA again
+		before := info(t, admin, "total_reads_processed")
+		_, err := counter.Count(t.Context(), apiKey)
+		storetest.CheckError(t, err, nil, apiKey)
+		extra := 1 // the INFO itself
+		if trips == 3 {
+			extra++ // the handshake of the first connection
+		}
+		if got := info(t, admin, "total_reads_processed") - before - extra; got != trips {
+			t.Errorf("%d round trips, want %d", got, trips)
+		}
+	}
+	if off := counter.ClockOffset() + shift; off.Abs() > time.Second {
+		t.Errorf("the clock's offset is wrong by %s", off)
+	}
+}
+
+// TestNoScript: a Redis that forgets scripts costs no request and no count.
+func TestNoScript(t *testing.T) {
+	const hits = 2000
+	server := storetest.StartRedis(t)
+	admin := newClient(t, options(server.Addr, patience))
+	ctx, stop := context.WithCancel(t.Context())
+	var flushes atomic.Int64
+	var flusher sync.WaitGroup
+	flusher.Go(func() {
+		for ctx.Err() == nil {
+			if admin.ScriptFlush(context.WithoutCancel(ctx)).Err() == nil {
+				flushes.Add(1)
+			}
+		}
+	})
+	tally, _ := hammer(t, shifted(t, server.Addr, 5, time.Minute, 0), hits, hits)
+	stop()
+	flusher.Wait()
+	if err := tally.Check(hits); err != nil {
+		t.Error(err)
+	}
+	if n := counted(t, admin); n != hits || flushes.Load() < 10 {
+		t.Errorf("%d counted over %d flushes, want %d over at least 10", n, flushes.Load(), hits)
+	}
+}
+
+// TestCounterKeyOnRedis: the time to live on the real thing, set only once.
+func TestCounterKeyOnRedis(t *testing.T) {
+	const window = 10 * time.Second
+	server := storetest.StartRedis(t)
+	admin := newClient(t, options(server.Addr, patience))
+	counter := redisstore.NewCounter(newClient(t, options(server.Addr, patience)), window, patience, nil)
+	awaitWindow(t, admin, window, 0, 8*time.Second)
+	previous := time.Duration(0)
+	for i := range 3 {
+		usage, err := counter.Count(t.Context(), apiKey)
+		storetest.CheckError(t, err, nil, apiKey)
+		key := counterKey(usage.End.Add(-window).Unix())
+		ttl, err := admin.PTTL(t.Context(), key).Result()
+		if err != nil || ttl <= window || ttl > window+time.Second {
+			t.Fatalf("a new counter lives for %s (%v), want the window of %s and up to a second", ttl, err, window)
+		}
+		if i > 0 && ttl > previous-50*time.Millisecond {
+			t.Errorf("request %d set the time to live again: %s, was %s", i+1, ttl, previous)
+		}
+		previous = ttl
+		time.Sleep(60 * time.Millisecond)
+	}
+	if keys := admin.Keys(t.Context(), "*").Val(); len(keys) != 1 {
+		t.Errorf("there are %d keys, want the counter alone", len(keys))
+	}
+}

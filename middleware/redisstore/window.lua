@@ -1,0 +1,20 @@
+-- Counts one request in a fixed window, by Redis' own clock.
+--
+-- KEYS[1]  rate_count:<api_key>:<windowStart>
+-- ARGV[1]  windowStart, the Unix second of which the caller made the key
+-- ARGV[2]  length of the window, seconds
+-- ARGV[3]  time to live of a new counter, milliseconds
+--
+-- Returns {count, seconds, microseconds}: the count with this request, and
+-- Redis' time. A count of 0 means that nothing was counted, because the
+-- caller's clock names another window than Redis' clock does.
+local now = redis.call('TIME')
+local seconds = tonumber(now[1])
+if seconds - seconds % tonumber(ARGV[2]) ~= tonumber(ARGV[1]) then
+  return {0, seconds, tonumber(now[2])}
+end
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return {count, seconds, tonumber(now[2])}

@@ -1,0 +1,128 @@
+package middleware
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Route is one rule of a token's allowed_routes.
+type Route struct {
+	Method  string // "" for every method
+	Path    string // as written: "/api/v1/test", or "/files/*" for a subtree
+	Subtree bool
+}
+
+// ParseRoute reads a rule: an exact path ("/api/v1/test"), a subtree
+// ("/files/*", everything below /files/ but not /files itself), either
+// perhaps after a method and one space ("GET /files/*"). Paths are written
+// decoded, are case-sensitive and match on whole segments.
+func ParseRoute(rule string) (Route, error) {
+	route := Route{Path: rule}
+	if method, path, ok := strings.Cut(rule, " "); ok && !strings.HasPrefix(rule, "/") {
+		if !forwardable(method) {
+			return Route{}, fmt.Errorf("route %q: method %q is not one of %s", rule, method, forwardableMethods)
+		}
+		route.Method, route.Path = method, path
+	}
+	exact, subtree := strings.CutSuffix(route.Path, "/*")
+	route.Subtree = subtree
+	if subtree {
+		exact += "/"
+	}
+	if _, err := CanonicalPath(&url.URL{Path: exact}); err != nil || strings.Contains(exact, "*") {
+		return Route{}, fmt.Errorf(
+			"route %q is not an absolute path such as /api/v1/test, /files/* or GET /files/*", rule)
+	}
+	return route, nil
+}
+
+// matches reports whether the route covers a request. Like net/http's
+// patterns, GET also covers HEAD.
+func (r Route) matches(method, path string) bool {
+	if r.Method != "" && r.Method != method && (r.Method != http.MethodGet || method != http.MethodHead) {
+		return false
+	}
+	if r.Subtree {
+		return strings.HasPrefix(path, r.Path[:len(r.Path)-1])
+	}
+	return r.Path == path
+}
+
+// RouteSet is the compiled allowed_routes of one record. The zero value
+// allows nothing.
+type RouteSet struct {
+	routes []Route // most specific first
+}
+
+// NewRouteSet compiles rules. A rule that is not well-formed can never match:
+// it allows nothing.
+func NewRouteSet(rules []string) RouteSet {
+	routes := make([]Route, 0, len(rules))
+	for _, rule := range rules {
+		if route, err := ParseRoute(rule); err == nil {
+			routes = append(routes, route)
+		}
+	}
+	// The most specific rule names the route: exact before subtree, long before
+	// short.
+	slices.SortStableFunc(routes, func(a, b Route) int {
+		if a.Subtree != b.Subtree {
+			if b.Subtree {
+				return -1
+			}
+			return 1
+		}
+		return len(b.Path) - len(a.Path)
+	})
+	return RouteSet{routes: routes}
+}
+
+// Match returns the path of the most specific rule that covers the request.
+func (s RouteSet) Match(method, path string) (string, bool) {
+	for i := range s.routes {
+		if s.routes[i].matches(method, path) {
+			return s.routes[i].Path, true
+		}
+	}
+	return "", false
+}
+
+// forwardable reports whether the gateway forwards a method. CONNECT and TRACE
+// are addressed to proxies themselves (RFC 9110 §9.3.6, §9.3.8); unknown ones
+// would slip past rules that name methods.
+func forwardable(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// RouteCheck is the third stage: it canonicalises the path and matches it
+// against the record's allowed routes.
+type RouteCheck struct{}
+
+// Name implements [Stage].
+func (RouteCheck) Name() string { return StageRouteCheck }
+
+// Check implements [Stage].
+func (RouteCheck) Check(_ context.Context, ex *Exchange) Outcome {
+	if !forwardable(ex.Request.Method) {
+		return Outcome{Reason: MethodNotAllowed}
+	}
+	path, err := CanonicalPath(ex.Request.URL)
+	if err != nil {
+		return Outcome{Reason: PathAmbiguous}
+	}
+	route, ok := ex.Token.Routes.Match(ex.Request.Method, path.Decoded)
+	if !ok {
+		return Outcome{Reason: RouteNotAllowed}
+	}
+	ex.Path, ex.Route = path, route
+	return Outcome{Reason: RouteAllowed}
+}

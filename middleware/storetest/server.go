@@ -1,0 +1,175 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// requireServers names the environment variable that turns a missing
+// redis-server from a skipped test into a failed one: CI installs it.
+const requireServers = "TYK_PROXY_REQUIRE_SERVERS"
+
+const (
+	startAttempts = 5               // the free port may be taken before Redis binds it
+	startTimeout  = 5 * time.Second // for Redis to answer
+)
+
+// Server is a redis-server process of one test, without persistence.
+type Server struct {
+	Addr string // host:port, the same after a restart
+
+	tb   testing.TB
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+}
+
+// StartRedis starts a redis-server on a free loopback port, with args added to
+// its command line, and ends it with the test. The test is skipped where
+// redis-server is not installed, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
+func StartRedis(tb testing.TB, args ...string) *Server {
+	tb.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv(requireServers) == "1" {
+			tb.Fatalf("%s is 1 and redis-server is not installed: %v", requireServers, err)
+		}
+		tb.Skip("redis-server is not installed")
+	}
+	s := &Server{tb: tb, dir: tb.TempDir(), args: args}
+	tb.Cleanup(s.Stop)
+	var err error
+	for range startAttempts {
+		if s.Addr, err = freeAddr(); err != nil {
+			break
+		}
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	tb.Fatalf("starting redis-server: %v", err)
+	return nil
+}
+
+// Stop kills the process, as an outage does, and waits for its end. A server
+// that is not running stays so.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	s.signal(syscall.SIGKILL) // ends a paused process too
+	<-s.done
+	s.cmd = nil
+}
+
+// Restart stops the server, if it runs, and starts an empty one on its port.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Stop()
+	if err := s.start(); err != nil {
+		s.tb.Fatalf("restarting redis-server: %v", err)
+	}
+}
+
+// Pause makes the server a black hole: connections are accepted by the kernel
+// and nothing is answered.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends a pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		s.tb.Errorf("sending %s to redis-server: %v", sig, err)
+	}
+}
+
+func (s *Server) start() error {
+	host, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
+	}
+	log := filepath.Join(s.dir, "redis.log")
+	args := slices.Concat([]string{
+		"--bind", host, "--port", port, "--dir", s.dir, "--logfile", log,
+		"--save", "", "--appendonly", "no",
+	}, s.args)
+	cmd := exec.Command("redis-server", args...) //nolint:gosec,noctx // a test's own arguments; Cleanup ends it
+	cmd.SysProcAttr = withParent()
+	started, done := make(chan error), make(chan struct{})
+	go func() {
+		defer close(done)
+		// A parent is a thread to the kernel: this one lives as long as its child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // killed, which Wait reports as an error
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.cmd, s.done = cmd, done
+	if err := s.await(); err != nil {
+		s.Stop()
+		text, _ := os.ReadFile(log)
+		return fmt.Errorf("%w; its log:\n%s", err, text)
+	}
+	return nil
+}
+
+// await asks until the server answers.
+func (s *Server) await() error {
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		select {
+		case <-s.done:
+			return errors.New("redis-server ended")
+		default:
+		}
+		if answers(s.Addr) {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("no answer within %s", startTimeout)
+}
+
+// answers speaks the protocol by hand, so that whoever imports this package
+// needs no client library. A server that wants a password answers too.
+func answers(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second) //nolint:noctx // it has a timeout
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }() // nothing is lost if it fails
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return false
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	reply := make([]byte, 64)
+	n, err := conn.Read(reply)
+	text := string(reply[:n])
+	return err == nil && (strings.HasPrefix(text, "+PONG") || strings.HasPrefix(text, "-NOAUTH"))
+}
+
+func freeAddr() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}

@@ -1,0 +1,157 @@
+package tools
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	targetLine = regexp.MustCompile(`(?m)^([a-z-]+):[^=\n]*## \S`)
+	makeCall   = regexp.MustCompile(`\bmake ([a-z-]+)`)
+)
+
+// makeTargets returns the targets that `make help` lists.
+func makeTargets(t *testing.T) []string {
+	t.Helper()
+	lines := targetLine.FindAllStringSubmatch(readRepoFile(t, "Makefile"), -1)
+	names := make([]string, 0, len(lines))
+	for _, m := range lines {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+func TestMakefileHasEveryTarget(t *testing.T) {
+	have := makeTargets(t)
+	for _, want := range []string{
+		"help", "build", "gen", "secret", "run", "test", "race", "lint", "fuzz",
+		"bench", "vuln", "up", "up-b", "down", "logs", "clean",
+	} {
+		if !slices.Contains(have, want) {
+			t.Errorf("make %s is missing, or has no ## comment", want)
+		}
+	}
+}
+
+// runMake returns what make prints, without the environment's own secrets.
+func runMake(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("make is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), "make", args...)
+	cmd.Dir = repoFile(".")
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("make %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+func TestMakeHelpIsTheDefault(t *testing.T) {
+	out := runMake(t, nil)
+	for _, target := range makeTargets(t) {
+		if !strings.Contains(out, "  "+target+" ") {
+			t.Errorf("make without a target does not list %s", target)
+		}
+	}
+}
+
+func TestMakeSecret(t *testing.T) {
+	a, b := runMake(t, nil, "-s", "secret"), runMake(t, nil, "-s", "secret")
+	if !regexp.MustCompile(`^[A-Za-z0-9+/]{64}\n$`).MatchString(a) || a == b {
+		t.Errorf("make secret prints %q, then %q; want two of 64 characters", a, b)
+	}
+}
+
+// `make gen` runs a token_gen of the test's own, which `go build` is made to
+// leave alone, to see which secret it is handed and that make prints none.
+func TestMakeGenFindsTheSecret(t *testing.T) {
+	const key = "TYK_PROX_APPLICATION__TOKEN__JWT_SECRET"
+	const variable = key + "=from-the-environment"
+	tests := []struct {
+		name string
+		env  []string
+		args []string
+		file string // the content of .env
+		want string
+	}{
+		{"argument", []string{variable}, []string{"SECRET=from/the+argument=="}, variable, "from/the+argument=="},
+		{"environment", []string{variable}, nil, key + "=x", "from-the-environment"},
+		{".env", nil, nil, "OTHER=1\n" + key + "=\"from/dot+env==\"\n", "from/dot+env=="},
+		{".env without it", nil, nil, "OTHER=1\n", "from-config+/json"},
+		{"config.json", nil, nil, "", "from-config+/json"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir+"/token_gen", "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\n", 0o755)
+			write(t, dir+"/config.json", `{"token":{"jwt_secret" : "from-config+/json","algorithm":"HS256"}}`, 0o644)
+			if tt.file != "" {
+				write(t, dir+"/.env", tt.file, 0o644)
+			}
+			makefile := []string{"-C", dir, "-f", absolute(t, repoFile("Makefile")), "GO=true", "ARGS=-limit 5", "gen"}
+			if out := runMake(t, tt.env, append(makefile, tt.args...)...); strings.Contains(out, tt.want) {
+				t.Errorf("make prints the secret:\n%s", out)
+			}
+			got, err := os.ReadFile(dir + "/args")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "-secret\n" + tt.want + "\n-limit\n5\n"; string(got) != want {
+				t.Errorf("token_gen got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// The workflow calls make, so that what CI does can be done by hand.
+func TestWorkflowCallsMakeTargets(t *testing.T) {
+	workflow := readRepoFile(t, ".github/workflows/ci.yml")
+	if err := yaml.NewDecoder(bytes.NewBufferString(workflow)).Decode(new(any)); err != nil {
+		t.Fatal(err)
+	}
+	called := calls(workflow)
+	for _, target := range called {
+		if !slices.Contains(makeTargets(t), target) {
+			t.Errorf("ci.yml calls make %s, which the Makefile lacks", target)
+		}
+	}
+	for _, want := range calls(readRepoFile(t, ".ci/run")) {
+		if !slices.Contains(called, want) {
+			t.Errorf(".ci/run calls make %s, ci.yml does not", want)
+		}
+	}
+}
+
+func calls(script string) []string {
+	var names []string
+	for line := range strings.Lines(script) {
+		code, _, _ := strings.Cut(line, "#")
+		for _, m := range makeCall.FindAllStringSubmatch(code, -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+// An action is pinned to a full version, so that CI does not change by itself.
+func TestWorkflowActionsArePinned(t *testing.T) {
+	uses := regexp.MustCompile(`uses: (\S+)`).FindAllStringSubmatch(readRepoFile(t, ".github/workflows/ci.yml"), -1)
+	if len(uses) == 0 {
+		t.Fatal("ci.yml uses no action")
+	}
+	for _, u := range uses {
+		if !regexp.MustCompile(`@v\d+\.\d+\.\d+$`).MatchString(u[1]) {
+			t.Errorf("%s is not pinned to a version", u[1])
+		}
+	}
+}
