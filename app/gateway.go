@@ -230,8 +230,11 @@ func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
 		WriteTimeout:      time.Duration(t.WriteTimeout),
 		IdleTimeout:       time.Duration(t.IdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          log.New(logWriter{g.log}, "", 0),
+		// "OPTIONS *" is judged like every other request, not answered by net/http.
+		DisableGeneralOptionsHandler: true,
+
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    log.New(logWriter{g.log}, "", 0),
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", g.providers.Metrics)

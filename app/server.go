@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -60,8 +61,10 @@ func listen(ctx context.Context, key, host string, port int) (net.Listener, erro
 // Ctrl-C, starts the stop at once. A second signal ends everything at once.
 func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan os.Signal) error {
 	failed := make(chan error, 2)
-	go func() { failed <- g.public.Serve(listeners.Public) }()
-	go func() { failed <- g.serveMetrics(listeners.Metrics) }()
+	var serving sync.WaitGroup
+	defer serving.Wait() // a listener is closed for certain only when its Serve has returned
+	serving.Go(func() { failed <- g.public.Serve(listeners.Public) })
+	serving.Go(func() { failed <- g.serveMetrics(listeners.Metrics) })
 	g.log.WithField("gateway", listeners.Public.Addr().String()).
 		WithField("metrics", listeners.Metrics.Addr().String()).
 		WithField("version", Version).Info("serving")
@@ -90,8 +93,8 @@ func (g *Gateway) serveMetrics(listener net.Listener) error {
 
 // stop ends the gateway in the one order that loses nothing: not ready; still
 // serving while load balancers notice; listeners closed and requests in flight
-// finished; upgraded connections closed; Redis and backend; telemetry last, so that it has
-// the spans of the last requests. A second signal ends every wait.
+// finished; upgraded connections closed; Redis and backend; telemetry last, so
+// that it has the spans of the last requests. A second signal ends every wait.
 func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-chan os.Signal) error {
 	g.draining.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
