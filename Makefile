@@ -83,5 +83,6 @@ down: ## Stop and remove the containers; the token records stay in their volume
 logs: ## Follow the containers' logs
 	$(COMPOSE) logs -f --tail=100
 
-clean: ## Remove what make built
+clean: ## Remove containers, volumes (the token records too) and what make built
+	-@if command -v docker >/dev/null 2>&1; then $(COMPOSE) down --volumes --remove-orphans; fi
 	rm -f tyk_proxy token_gen *.test *.out *.prof *.pprof

@@ -64,9 +64,9 @@ type RedisConfig struct {
 	TLS         bool     `json:"tls" env:"TLS" env-description:"Whether to connect to Redis over TLS."`
 	TLSCAFile   string   `json:"tls_ca_file" env:"TLS_CA_FILE" env-description:"PEM file with the authorities that may sign the Redis certificate; empty means the system's."`
 	DialTimeout Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to Redis."`
-	Timeout     Duration `json:"timeout" env:"TIMEOUT" env-description:"Read and write budget of one Redis command."`
+	Timeout     Duration `json:"timeout" env:"TIMEOUT" env-description:"Budget of one look at Redis, from waiting for a connection to the reply, retry included."`
 	PoolTimeout Duration `json:"pool_timeout" env:"POOL_TIMEOUT" env-description:"Time to wait for a free connection of the Redis pool."`
-	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Most connections to Redis; 0 means ten per CPU."`
+	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Connections to Redis; each serves one request at a time, so many concurrent requests need many. 0 means ten per CPU."`
 }
 
 // RateLimitConfig is the fixed window shared by every token.
@@ -97,7 +97,7 @@ type TracesConfig struct {
 
 // LogConfig is how the log lines look.
 type LogConfig struct {
-	Level   string `json:"level" env:"LEVEL" env-description:"Lowest level written: Debug, Info, Warn, Error or Fatal, in any case."`
+	Level   string `json:"level" env:"LEVEL" env-description:"Lowest level written, in any case: Debug (allowed requests), Info (refused ones), Warn, Error (failures) or Fatal."`
 	Format  string `json:"format" env:"FORMAT" env-description:"Form of a log line: json or console."`
 	Colored bool   `json:"colored" env:"COLORED" env-description:"Whether console lines are coloured on a terminal."`
 }
@@ -132,6 +132,7 @@ func DefaultConfig() Config {
 			DialTimeout: Duration(500 * time.Millisecond),
 			Timeout:     Duration(100 * time.Millisecond),
 			PoolTimeout: Duration(50 * time.Millisecond),
+			PoolSize:    128,
 		},
 		RateLimit: RateLimitConfig{Window: seconds(60)},
 		Upstream: UpstreamConfig{

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tyk_proxy/middleware"
 )
 
 // A faultRow is a file with one fault, and all the error says about it.
@@ -83,7 +85,7 @@ func TestApplicationFaults(t *testing.T) {
 		{`{"application":{"token":{"public_key_file":"k"}}}`,
 			`application.token.public_key_file = "k": is set while HS256 uses a shared secret; leave it empty`},
 		{`{"application":{"token":{"algorithm":"none"}}}`,
-			`application.token.algorithm = "none": is not known; want one of ` + strings.Join(algorithms(), ", ")},
+			`application.token.algorithm = "none": is not known; want one of ` + strings.Join(middleware.Algorithms(), ", ")},
 		{secretOf(31, "HS256"),
 			`application.token.jwt_secret = (31 bytes): is too short for HS256; want at least 32 bytes`},
 		{secretOf(47, "HS384"),

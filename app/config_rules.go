@@ -9,17 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tyk_proxy/middleware"
 )
 
 // The rules below are plain questions about values. Each returns what is wrong
 // and what would be right, or an empty problem.
-
-func algorithms() []string {
-	return []string{
-		"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-		"ES256", "ES384", "ES512", "EdDSA",
-	}
-}
 
 // badSecret asks for a secret as long as the hash (RFC 7518, section 3.2): a
 // shorter one is guessed offline from a single token.
@@ -35,7 +30,7 @@ func badSecret(c *Config) (problem, fix string) {
 // algorithm is how a public key comes to be used as a shared secret.
 func badPublicKeyFile(c *Config) (problem, fix string) {
 	token := c.Application.Token
-	shared, known := strings.HasPrefix(token.Algorithm, "HS"), slices.Contains(algorithms(), token.Algorithm)
+	shared, known := strings.HasPrefix(token.Algorithm, "HS"), slices.Contains(middleware.Algorithms(), token.Algorithm)
 	switch {
 	case !known:
 		return "", "" // the algorithm is at fault

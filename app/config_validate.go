@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tyk_proxy/middleware"
 )
 
 // A check judges one leaf; it returns what is wrong and what would be right, or
@@ -49,7 +51,7 @@ func (l *loader) validateApplication() {
 	})
 	l.expect("application.port", func(c *Config) (string, string) { return badPort(c.Application.Port) })
 	l.expect(token+"algorithm", func(c *Config) (string, string) {
-		return notIn(c.Application.Token.Algorithm, algorithms())
+		return notIn(c.Application.Token.Algorithm, middleware.Algorithms())
 	})
 	l.expect(token+"jwt_secret", badSecret, token+"algorithm")
 	l.expect(token+"public_key_file", badPublicKeyFile, token+"algorithm")

@@ -115,13 +115,26 @@ func (e *Embedded) serve(ctx context.Context, logger *logrus.Logger, out io.Writ
 	return gateway.Run(ctx, listeners, signals)
 }
 
+// moreTokens says how to mint a token from another terminal, where that is
+// possible: token-gen signs with HS256 and knows neither passwords nor databases.
+func (e *Embedded) moreTokens() string {
+	r := e.cfg.Redis
+	switch {
+	case r.Password != "" || r.DB != 0 || e.cfg.Application.Token.Algorithm != "HS256":
+		return ""
+	case r.Addr == embeddedRedis:
+		return "; `make gen` in another terminal mints more tokens"
+	}
+	return fmt.Sprintf("; `make gen ARGS=\"-redis %s\"` in another terminal mints more tokens", r.Addr)
+}
+
 // introduce says where things are and how to send a first request.
 func (e *Embedded) introduce(ctx context.Context, listeners Listeners, out io.Writer) error {
 	port := listeners.Public.Addr().(*net.TCPAddr).Port         //nolint:forcetypeassert // Listen asked for TCP
 	metricsPort := listeners.Metrics.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // the same
 	fmt.Fprintf(out, "gateway   http://localhost:%d   (/health, /ready)\n", port)
 	fmt.Fprintf(out, "metrics   %s://localhost:%d/metrics\n", e.cfg.Monitoring.Scheme, metricsPort)
-	fmt.Fprintf(out, "redis     %s   (embedded; `make gen` in another terminal mints more tokens)\n", e.cfg.Redis.Addr)
+	fmt.Fprintf(out, "redis     %s   (embedded%s)\n", e.cfg.Redis.Addr, e.moreTokens())
 	if e.backend != nil {
 		fmt.Fprintf(out, "backend   %s   (built in)\n", e.cfg.Application.TargetHost)
 	} else {

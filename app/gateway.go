@@ -43,7 +43,7 @@ type Gateway struct {
 
 	draining   atomic.Bool  // /ready says no
 	inFlight   atomic.Int64 // handlers that run, also of connections that were upgraded
-	cancelBase context.CancelFunc
+	cancelBase context.CancelCauseFunc
 }
 
 // NewGateway wires a gateway from a configuration that LoadConfig accepted. It
@@ -220,7 +220,7 @@ func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
 		certificates = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
 	// Requests in flight outlive ctx: only the stop may end them.
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	g.cancelBase = cancel
 	t := g.cfg.ServerTimeouts
 	g.public = &http.Server{

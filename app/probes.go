@@ -1,11 +1,11 @@
 package app
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"time"
 
+	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -20,7 +20,7 @@ const (
 // pipeline has to judge.
 func (g *Gateway) probes(pipeline http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
+		switch r.URL.EscapedPath() {
 		case "/health":
 			g.probe(w, r, "")
 		case "/ready":
@@ -54,14 +54,10 @@ func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = io.WriteString(w, "Ok")
 	default:
-		h.Set("Content-Type", "application/problem+json")
-		h.Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"type":   "urn:tyk-proxy:problem:not_ready",
-			"title":  "The gateway is not ready.",
-			"status": http.StatusServiceUnavailable,
-			"reason": reason,
+		middleware.WriteProblem(w, middleware.Problem{
+			Title:  "The gateway is not ready.",
+			Status: http.StatusServiceUnavailable,
+			Reason: reason,
 		})
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tyk_proxy/middleware"
 )
 
 // flushTimeout bounds how long the last telemetry may take at the end.
@@ -139,10 +141,12 @@ func (g *Gateway) closePublic(ctx context.Context) error {
 		if n := g.inFlight.Load(); n > 0 {
 			cut = fmt.Errorf("requests were cut off (%d): %w", n, err)
 		}
-		_ = g.public.Close() // what is left has had its time
 	}
-	g.cancelBase() // ends upgraded connections, which Shutdown does not know
+	// What is left has had its time: requests are answered 503, streams and
+	// upgraded connections, which Shutdown does not know, are closed.
+	g.cancelBase(middleware.ErrShuttingDown)
 	g.waitForHandlers()
+	_ = g.public.Close()
 	return cut
 }
 

@@ -157,6 +157,9 @@ func panicOutcome(ctx context.Context, cause any) Outcome {
 // been sent: the client's doing (net/http cancels the context, too, when a
 // write to a client that does not read runs into its deadline) or the upstream's.
 func streamOutcome(ctx context.Context) Outcome {
+	if errors.Is(context.Cause(ctx), ErrShuttingDown) {
+		return Outcome{Reason: ShuttingDown, Err: ErrShuttingDown}
+	}
 	if ctx.Err() != nil {
 		return Outcome{Reason: ClientCanceled, Err: ctx.Err()}
 	}

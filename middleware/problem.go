@@ -36,20 +36,7 @@ func writeProblem(w http.ResponseWriter, reason Reason, quota Quota, traceID str
 		w.WriteHeader(info.Status)
 		return
 	}
-	body, err := json.Marshal(Problem{
-		Type:    problemTypePrefix + info.Name,
-		Title:   info.Title,
-		Status:  info.Status,
-		Reason:  info.Name,
-		TraceID: traceID,
-	})
-	if err != nil {
-		panic(err) // strings and an int cannot fail to marshal
-	}
 	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
 	switch info.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", bearerChallenge(info))
@@ -57,10 +44,26 @@ func writeProblem(w http.ResponseWriter, reason Reason, quota Quota, traceID str
 		h.Set("Allow", forwardableMethods)
 	case http.StatusTooManyRequests:
 		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(quota.Reset), 10))
-	case http.StatusServiceUnavailable:
+	}
+	WriteProblem(w, Problem{Title: info.Title, Status: info.Status, Reason: info.Name, TraceID: traceID})
+}
+
+// WriteProblem writes a problem as the whole response. It derives the type from
+// the reason, and tells the client of a 503 when to come back.
+func WriteProblem(w http.ResponseWriter, p Problem) {
+	p.Type = problemTypePrefix + p.Reason
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and an int cannot fail to marshal
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", retryAfterOutage)
 	}
-	w.WriteHeader(info.Status)
+	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // a client that is gone cannot be told
 }
 

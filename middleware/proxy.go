@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"strings"
 )
 
 // ProxyConfig configures the proxy stage. Target and Transport are required.
@@ -71,7 +72,7 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 	if rw.forwardErr == nil {
 		return Outcome{Reason: Forwarded}
 	}
-	return Outcome{Reason: forwardReason(ctx, rw.forwardErr, body.err()), Err: rw.forwardErr}
+	return Outcome{Reason: forwardReason(ctx, rw.forwardErr, body.err()), Err: unquoted(rw.forwardErr)}
 }
 
 type pathKey struct{}
@@ -97,11 +98,17 @@ func keepError(w http.ResponseWriter, _ *http.Request, err error) {
 	}
 }
 
+// ErrShuttingDown is the cause with which a request's context ends when the
+// gateway stops and cannot wait for it any longer (see context.Cause).
+var ErrShuttingDown = errors.New("the gateway is shutting down")
+
 // forwardReason says whose fault a failed exchange was: the client's, when it
 // went away or its body could not be read, else the upstream's.
 func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	var timeout net.Error
 	switch {
+	case errors.Is(context.Cause(ctx), ErrShuttingDown):
+		return ShuttingDown
 	case bodyErr != nil && errors.As(bodyErr, &timeout) && timeout.Timeout():
 		return RequestBodyTimeout
 	case errors.Is(bodyErr, io.ErrUnexpectedEOF):
@@ -119,6 +126,17 @@ func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	default:
 		return UpstreamInvalid
 	}
+}
+
+// unquoted cuts an error's text off where it begins to quote: net/http repeats
+// what a backend said ("malformed HTTP response …"), and a backend may echo the
+// client's credentials.
+func unquoted(err error) error {
+	text, _, quotes := strings.Cut(err.Error(), `"`)
+	if !quotes {
+		return err
+	}
+	return errors.New(strings.TrimSpace(text) + " …")
 }
 
 // unreachable reports whether the connection failed, rather than what was said

@@ -91,6 +91,7 @@ const (
 	UpstreamInvalid
 	UpstreamAborted
 	ClientCanceled
+	ShuttingDown
 
 	Panicked
 
@@ -227,6 +228,11 @@ var reasons = [reasonCount]ReasonInfo{
 	ClientCanceled: {
 		"client_canceled", StageProxy, Deny, StatusClientClosedRequest,
 		"The client went away before it was answered.", "",
+	},
+
+	ShuttingDown: {
+		"shutting_down", StageProxy, Fail, http.StatusServiceUnavailable,
+		"The gateway is shutting down.", "",
 	},
 
 	Panicked: {

@@ -22,6 +22,7 @@ func TestEveryReasonIsProduced(t *testing.T) {
 		reasonsOf(upstreamRows(), func(r upstreamRow) Reason { return r.want }),
 		reasonsOf(bodyRows(), func(r bodyRow) Reason { return r.want }),
 		reasonsOf(abortRows(), func(r abortRow) Reason { return r.want }),
+		reasonsOf(shutdownRows(), func(r shutdownRow) Reason { return r.want }),
 	)
 	for _, reason := range Reasons() {
 		if !slices.Contains(produced, reason) {

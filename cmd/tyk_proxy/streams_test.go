@@ -204,8 +204,14 @@ func TestStuckUpstreamAtTermination(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.wantExit(1, 500*time.Millisecond+4*time.Second)
 	for _, r := range wait() {
-		if r.err == nil {
-			t.Errorf("a stuck request was answered %d, want it cut", r.answer.status)
-		}
+		wantShutDown(t, r)
+	}
+}
+
+// wantShutDown holds that a request which the stop ended says so itself.
+func wantShutDown(t *testing.T, r result) {
+	t.Helper()
+	if r.err != nil || r.answer.status != http.StatusServiceUnavailable || r.answer.reason() != "shutting_down" {
+		t.Errorf("the request in flight: %d %s, %v; want 503 shutting_down", r.answer.status, r.answer.reason(), r.err)
 	}
 }
