@@ -14,6 +14,11 @@ FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 WAIT      ?= 120
 
+# Where the tests look for Jaeger too, in the version that its module pins.
+JAEGER_MODULE  = github.com/jaegertracing/jaeger
+JAEGER_VERSION = $(shell sed -n 's,^[a-z[:space:]]*$(JAEGER_MODULE) \(v[^ ]*\).*,\1,p' tools/jaeger/go.mod)
+JAEGER_CACHE   = $${XDG_CACHE_HOME:-$$HOME/.cache}/tyk_proxy
+
 LDFLAGS = -s -w -X tyk_proxy/app.Version=$(VERSION)
 TOOL    = $(GO) tool -modfile=tools/go.mod
 
@@ -21,20 +26,20 @@ TOOL    = $(GO) tool -modfile=tools/go.mod
 export VERSION
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen secret run test race lint fuzz bench vuln up up-b down logs clean
+.PHONY: help build gen secret run test race lint fuzz bench vuln jaeger up up-b down logs clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' Makefile
 
 build: ## Build ./tyk_proxy and ./token_gen
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o tyk_proxy ./cmd/tyk_proxy
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
+	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o tyk_proxy ./cmd/tyk_proxy
+	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
 
 # The secret: SECRET, else the gateway's variable, from the environment or the
 # .env that compose reads, else the one in $(CONFIG). It is expanded by the
 # shell alone, and @ keeps the line off the terminal.
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
+	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
 	@secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
 	[ -n "$$secret" ] || [ ! -f .env ] || secret=$$(sed -n 's/^TYK_PROX_APPLICATION__TOKEN__JWT_SECRET=//p' .env | tr -d \"\'); \
 	[ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG)); \
@@ -68,6 +73,15 @@ bench: ## Run the benchmarks; compare two outputs with benchstat
 
 vuln: ## Look for known vulnerabilities in what is called and in what is required
 	@GO="$(GO)" sh .ci/vuln
+
+# Renamed only when it is whole: a build that was stopped leaves nothing that
+# looks like a server.
+jaeger: ## Build the Jaeger that the tests use, unless it is there (5 minutes)
+	@server="$(JAEGER_CACHE)/jaeger-$(JAEGER_VERSION)"; \
+	if [ -x "$$server" ]; then echo "$$server is there"; exit 0; fi; \
+	mkdir -p "$(JAEGER_CACHE)" && \
+	CGO_ENABLED=0 $(GO) -C tools/jaeger build -ldflags="-s -w" -o "$$server.part" $(JAEGER_MODULE)/cmd/all-in-one && \
+	mv "$$server.part" "$$server" && echo "built $$server"
 
 up: ## Start gateway, Redis and backend in containers; wait until healthy
 	$(COMPOSE) up -d

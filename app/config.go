@@ -83,16 +83,19 @@ type UpstreamConfig struct {
 
 // TelemetryConfig is what the gateway tells about itself and its clients.
 type TelemetryConfig struct {
-	ServiceName    string       `json:"service_name" env:"SERVICE_NAME" env-description:"service.name of the traces and metrics."`
-	TrustedProxies []string     `json:"trusted_proxies" env:"TRUSTED_PROXIES" env-description:"Networks (CIDR, comma separated in the variable) whose X-Forwarded-For and traceparent headers are believed."`
-	KeyIDSecret    Secret       `json:"key_id_secret" env:"KEY_ID_SECRET" secret:"true" env-description:"HMAC key that turns an api key into gateway.key.id; empty means derived from the JWT secret."`
+	ServiceName    string       `json:"service_name" env:"SERVICE_NAME" env-description:"service.name of the traces and metrics; empty leaves it to OTEL_SERVICE_NAME, else it is tyk_proxy."`
+	TrustedProxies []string     `json:"trusted_proxies" env:"TRUSTED_PROXIES" env-description:"Networks (CIDR, comma separated in the variable) whose X-Forwarded-*, traceparent and baggage headers are believed."`
+	KeyIDSecret    Secret       `json:"key_id_secret" env:"KEY_ID_SECRET" secret:"true" env-description:"HMAC key that turns an api key into gateway.key.id; empty derives one from the JWT secret, or with a public key makes one for each start."`
+	TraceIDHeader  string       `json:"trace_id_header" env:"TRACE_ID_HEADER" env-description:"Response header that carries the trace id; empty sends none."`
 	Traces         TracesConfig `json:"traces" env-prefix:"TRACES__"`
 }
 
 // TracesConfig is where the spans go and how many of them.
 type TracesConfig struct {
-	Endpoint    string  `json:"endpoint" env:"ENDPOINT" env-description:"OTLP endpoint: grpc://jaeger:4317 or grpcs:// for gRPC, http://jaeger:4318 or https:// for HTTP; empty exports no traces."`
-	SampleRatio float64 `json:"sample_ratio" env:"SAMPLE_RATIO" env-description:"Share of the requests that are traced, 0 to 1."`
+	Endpoint      string   `json:"endpoint" env:"ENDPOINT" env-description:"OTLP endpoint: grpc://jaeger:4317 or grpcs:// for gRPC, http://jaeger:4318 or https:// for HTTP; empty leaves it to OTEL_EXPORTER_OTLP_ENDPOINT, else no traces are exported."`
+	SampleRatio   float64  `json:"sample_ratio" env:"SAMPLE_RATIO" env-description:"Share of the allowed, quick requests whose traces are exported, 0 to 1."`
+	SlowThreshold Duration `json:"slow_threshold" env:"SLOW_THRESHOLD" env-description:"A request that takes this long is kept at any ratio; 0s keeps none for being slow."`
+	KeepPerSecond int      `json:"keep_per_second" env:"KEEP_PER_SECOND" env-description:"Most refused, failed, bypassed and slow requests whose traces are kept at any ratio, each second; 0 keeps none."`
 }
 
 // LogConfig is how the log lines look.
@@ -141,10 +144,10 @@ func DefaultConfig() Config {
 			IdleConnections: 256,
 		},
 		Telemetry: TelemetryConfig{
-			ServiceName: "tyk_proxy",
 			// Empty, not nil: it must encode as [] to be readable again.
 			TrustedProxies: []string{},
-			Traces:         TracesConfig{SampleRatio: 1},
+			TraceIDHeader:  "X-Trace-Id",
+			Traces:         TracesConfig{SampleRatio: 1, SlowThreshold: seconds(1), KeepPerSecond: 50},
 		},
 		Log:        LogConfig{Level: "Debug", Format: "console", Colored: true},
 		Monitoring: MonitoringConfig{IP: "0.0.0.0", Scheme: "http", Port: 9090},

@@ -63,6 +63,17 @@ func badNetworks(c *Config) (problem, fix string) {
 	return "", ""
 }
 
+// badHeaderName allows the token characters of RFC 9110, section 5.6.2, that
+// header names in use are made of.
+func badHeaderName(name string) (problem, fix string) {
+	for _, c := range name {
+		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return "is not a header name", "want letters, digits and hyphens such as X-Trace-Id, or nothing"
+		}
+	}
+	return "", ""
+}
+
 func badAddress(addr string) (problem, fix string) {
 	const want = "want host:port such as tyk-redis:6379"
 	host, port, err := net.SplitHostPort(addr)

@@ -101,12 +101,9 @@ func (l *loader) validateStore() {
 }
 
 func (l *loader) validateTelemetry() {
-	l.expect("telemetry.service_name", func(c *Config) (string, string) {
-		if c.Telemetry.ServiceName == "" {
-			return "is empty", "want a name such as tyk_proxy"
-		}
-		return "", ""
-	})
+	l.expect("telemetry.trace_id_header", func(c *Config) (string, string) { return badHeaderName(c.Telemetry.TraceIDHeader) })
+	l.expect("telemetry.traces.slow_threshold", l.notNegative("telemetry.traces.slow_threshold"))
+	l.expect("telemetry.traces.keep_per_second", l.notNegative("telemetry.traces.keep_per_second"))
 	l.expect("telemetry.trusted_proxies", badNetworks)
 	l.expect("telemetry.traces.endpoint", func(c *Config) (string, string) {
 		if c.Telemetry.Traces.Endpoint == "" {

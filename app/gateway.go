@@ -2,6 +2,9 @@ package app
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,7 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +64,7 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	recorder, err := telemetry.NewRecorder(providers.Tracers, providers.Meters, logger)
+	recorder, err := providers.NewRecorder(logger, keyIDSecret(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -70,25 +73,33 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 		return nil, err
 	}
 	g := &Gateway{cfg: cfg, log: logger, redis: client, providers: providers}
-	proxy, err := g.newProxy(trusted)
+	proxy, err := g.newProxy()
 	if err != nil {
 		return nil, err
 	}
 	budget := time.Duration(cfg.Redis.Timeout)
+	counter := redisstore.NewCounter(client, time.Duration(cfg.RateLimit.Window), budget, nil)
+	if err := providers.ClockOffset(counter.ClockOffset); err != nil {
+		return nil, err
+	}
 	pipeline := middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			auth,
 			middleware.NewTokenLookup(redisstore.NewTokens(client, budget), nil),
 			middleware.RouteCheck{},
-			middleware.NewRateLimit(redisstore.NewCounter(client, time.Duration(cfg.RateLimit.Window), budget, nil)),
+			middleware.NewRateLimit(counter),
 		},
-		Forwarder:    proxy,
-		Observer:     recorder,
-		TraceID:      telemetry.TraceID,
-		WriteTimeout: time.Duration(cfg.ServerTimeouts.WriteTimeout),
+		Forwarder:     proxy,
+		Observer:      recorder,
+		TraceID:       telemetry.TraceID,
+		TraceIDHeader: cfg.Telemetry.TraceIDHeader,
+		WriteTimeout:  time.Duration(cfg.ServerTimeouts.WriteTimeout),
 	})
-	name := net.JoinHostPort(cfg.Telemetry.ServiceName, strconv.Itoa(cfg.Application.Port))
-	if err := g.newServers(ctx, providers.Server(pipeline, name, trusted)); err != nil {
+	instrumented, err := providers.Server(pipeline, cfg.Application.Port, trusted)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.newServers(ctx, middleware.TrustBoundary(trusted, instrumented)); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -146,10 +157,14 @@ func newRedis(cfg RedisConfig) (*redis.Client, error) {
 
 func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client) (*telemetry.Providers, error) {
 	providers, err := telemetry.Setup(ctx, telemetry.Config{
-		ServiceName:    cfg.ServiceName,
-		Version:        Version,
-		TracesEndpoint: tracesEndpoint(cfg.Traces.Endpoint),
-		SampleRatio:    cfg.Traces.SampleRatio,
+		ServiceName: cfg.ServiceName,
+		Version:     Version,
+		Traces: telemetry.TracesConfig{
+			Endpoint:      cfg.Traces.Endpoint,
+			SampleRatio:   cfg.Traces.SampleRatio,
+			SlowThreshold: time.Duration(cfg.Traces.SlowThreshold),
+			KeepPerSecond: cfg.Traces.KeepPerSecond,
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -157,15 +172,22 @@ func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client
 	return providers, providers.Redis(client)
 }
 
-// tracesEndpoint completes an OTLP/HTTP endpoint that is host and port only,
-// as OpenTelemetry's own variables do: the exporter takes it literally and
-// would post to "/", where no collector listens.
-func tracesEndpoint(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" {
-		return text
+// keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived
+// from the JWT secret, it is the same in every gateway that accepts the same
+// tokens; with a public key there is nothing secret to derive it from, and
+// ids then last as long as the process.
+func keyIDSecret(cfg Config) []byte {
+	if secret := cfg.Telemetry.KeyIDSecret; secret != "" {
+		return []byte(string(secret))
 	}
-	return u.JoinPath("v1", "traces").String()
+	if strings.HasPrefix(cfg.Application.Token.Algorithm, "HS") {
+		mac := hmac.New(sha256.New, []byte(string(cfg.Application.Token.JWTSecret)))
+		mac.Write([]byte("tyk_proxy gateway.key.id"))
+		return mac.Sum(nil)
+	}
+	random := make([]byte, sha256.Size)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return random
 }
 
 // parseNetworks reads CIDRs; a bare address stands for itself.
@@ -185,7 +207,7 @@ func parseNetworks(texts []string) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-func (g *Gateway) newProxy(trusted []netip.Prefix) (*middleware.Proxy, error) {
+func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	target, err := url.Parse(g.cfg.Application.TargetHost)
 	if err != nil {
 		return nil, fmt.Errorf("application.target_host: %w", err)
@@ -205,7 +227,6 @@ func (g *Gateway) newProxy(trusted []netip.Prefix) (*middleware.Proxy, error) {
 	}
 	return middleware.NewProxy(middleware.ProxyConfig{
 		Target:    target,
-		Trusted:   trusted,
 		Transport: g.providers.Transport(g.upstream),
 	}), nil
 }

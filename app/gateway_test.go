@@ -219,20 +219,6 @@ func TestUnusableFiles(t *testing.T) {
 	}
 }
 
-func TestTracesEndpoint(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                            "",
-		"http://jaeger:4318":          "http://jaeger:4318/v1/traces",
-		"https://jaeger:4318/":        "https://jaeger:4318/v1/traces",
-		"http://jaeger:4318/otlp/own": "http://jaeger:4318/otlp/own",
-		"grpc://jaeger:4317":          "grpc://jaeger:4317",
-	} {
-		if got := tracesEndpoint(text); got != want {
-			t.Errorf("tracesEndpoint(%q) = %q, want %q", text, got, want)
-		}
-	}
-}
-
 // Run ends with its context, and when a listener fails under it.
 func TestRunEnds(t *testing.T) {
 	cfg := testConfig(miniredis.RunT(t).Addr(), backend(t))

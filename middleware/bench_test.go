@@ -66,12 +66,12 @@ func BenchmarkParseToken(b *testing.B) {
 // silent is an Observer and a ResponseWriter that cost nothing.
 type silent struct{ header http.Header }
 
-func (silent) StageStarted(ctx context.Context, _ string) context.Context            { return ctx }
-func (silent) StageEnded(context.Context, string, time.Duration, *Exchange, Outcome) {}
-func (silent) RequestEnded(context.Context, *Exchange, Decision)                     {}
-func (s silent) Header() http.Header                                                 { return s.header }
-func (silent) Write(p []byte) (int, error)                                           { return len(p), nil }
-func (silent) WriteHeader(int)                                                       {}
+func (silent) StageStarted(ctx context.Context, _ *Exchange, _ string) context.Context { return ctx }
+func (silent) StageEnded(context.Context, *Exchange, Step)                             {}
+func (silent) RequestEnded(context.Context, *Exchange, Decision)                       {}
+func (s silent) Header() http.Header                                                   { return s.header }
+func (silent) Write(p []byte) (int, error)                                             { return len(p), nil }
+func (silent) WriteHeader(int)                                                         {}
 
 // BenchmarkPipeline is all stages on fakes: what a request costs before Redis,
 // telemetry and the network.

@@ -19,16 +19,31 @@ type Exchange struct {
 	Route    string   // the rule of the record that matched, without its method
 	Quota    Quota    // after rate_limit
 	Upstream Upstream // after proxy
+
+	// Trail are the stages that have ended, in order.
+	Trail []Step
+}
+
+// Step is one stage's part in a request.
+type Step struct {
+	Stage   string
+	Outcome Outcome
+	Elapsed time.Duration
 }
 
 // Quota is where a token stands in its current window.
 type Quota struct {
 	Limit     int64         // requests per window
+	Used      int64         // requests in this window so far, this one and refused ones included
 	Remaining int64         // requests left in this window; never negative
 	Window    time.Duration // the window's length; 0 where no limit was consulted
 	Reset     time.Duration // from the decision to the end of the window
 	ResetAt   time.Time     // the end of the window, by the limiter's clock
 }
+
+// RetryAfter is the Retry-After of a request that the quota refuses: the rest of
+// the window in whole seconds, and never less than one.
+func (q Quota) RetryAfter() time.Duration { return time.Duration(wholeSeconds(q.Reset)) * time.Second }
 
 // Upstream is what the target backend answered.
 type Upstream struct {
@@ -87,9 +102,10 @@ type Decision struct {
 // concurrent use.
 type Observer interface {
 	// StageStarted returns the context in which the stage runs.
-	StageStarted(ctx context.Context, stage string) context.Context
-	// StageEnded receives the context that StageStarted returned.
-	StageEnded(ctx context.Context, stage string, elapsed time.Duration, ex *Exchange, o Outcome)
+	StageStarted(ctx context.Context, ex *Exchange, stage string) context.Context
+	// StageEnded receives the context that StageStarted returned. The step is
+	// already the last of the exchange's trail.
+	StageEnded(ctx context.Context, ex *Exchange, step Step)
 	// RequestEnded receives the request's own context.
 	RequestEnded(ctx context.Context, ex *Exchange, d Decision)
 }

@@ -89,7 +89,7 @@ func newJournal() *journal { return &journal{ended: make(chan Decision, 64)} }
 
 type stageKey struct{}
 
-func (j *journal) StageStarted(ctx context.Context, stage string) context.Context {
+func (j *journal) StageStarted(ctx context.Context, _ *Exchange, stage string) context.Context {
 	if outer := ctx.Value(stageKey{}); outer != nil { // stages are siblings
 		j.add(stage + " inside another stage's context")
 	}
@@ -97,7 +97,11 @@ func (j *journal) StageStarted(ctx context.Context, stage string) context.Contex
 	return context.WithValue(ctx, stageKey{}, stage)
 }
 
-func (j *journal) StageEnded(ctx context.Context, stage string, _ time.Duration, _ *Exchange, o Outcome) {
+func (j *journal) StageEnded(ctx context.Context, ex *Exchange, step Step) {
+	stage, o := step.Stage, step.Outcome
+	if last := ex.Trail[len(ex.Trail)-1]; last != step {
+		j.add("the trail ends with " + last.Stage + " at the end of " + stage)
+	}
 	if ctx.Value(stageKey{}) != stage {
 		j.add("foreign context in the end of " + stage)
 	}

@@ -27,6 +27,7 @@ type gatewayConfig struct {
 	pipeline  *PipelineConfig
 	proxy     *ProxyConfig
 	transport *http.Transport
+	trusted   *[]netip.Prefix
 }
 
 func mustURL(s string) *url.URL {
@@ -53,12 +54,13 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 		Observer: newJournal(),
 	}
 	g := &gateway{Server: httptest.NewUnstartedServer(nil), token: hs256(claimsAt(time.Now(), ""))}
+	var trusted []netip.Prefix
 	if change != nil {
-		change(gatewayConfig{g.Config, &pipeline, &proxy, transport})
+		change(gatewayConfig{g.Config, &pipeline, &proxy, transport, &trusted})
 	}
 	pipeline.Forwarder = NewProxy(proxy)
 	g.journal = pipeline.Observer.(*journal)
-	g.Config.Handler = NewPipeline(pipeline)
+	g.Config.Handler = TrustBoundary(trusted, NewPipeline(pipeline))
 	g.Start()
 	t.Cleanup(g.Close)
 	g.addr = g.Listener.Addr().String()
@@ -67,7 +69,7 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 
 // loopback trusts the tests' own client.
 func loopback(c gatewayConfig) {
-	c.proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	*c.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 }
 
 // head returns a request's head with credentials; the test adds what it is about.

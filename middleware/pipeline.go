@@ -25,6 +25,9 @@ type PipelineConfig struct {
 	// second, so that long streams live and slow readers do not. 0 leaves the
 	// server's deadline alone.
 	WriteTimeout time.Duration
+	// TraceIDHeader is the response header that carries the trace id; "" sends
+	// none.
+	TraceIDHeader string
 }
 
 // Pipeline sends each request through the stages, one way, once. It stops at
@@ -57,7 +60,11 @@ func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pipeline: p,
 		ex:       Exchange{Request: r, Received: p.cfg.Now()},
 	}
+	run.ex.Trail = run.trail[:0]
 	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout}
+	if p.cfg.TraceIDHeader != "" {
+		run.writer.traceIDHeader, run.writer.traceID = p.cfg.TraceIDHeader, p.cfg.TraceID(r.Context())
+	}
 	defer run.end()
 	for _, stage := range p.cfg.Stages {
 		run.enter(stage.Name())
@@ -77,6 +84,7 @@ type run struct {
 	pipeline *Pipeline
 	ex       Exchange
 	writer   responseWriter
+	trail    [len(pipelineOrder)]Step // what ex.Trail points into
 
 	stage   string // the last stage entered
 	open    bool   // it has not been left yet
@@ -87,7 +95,7 @@ type run struct {
 
 func (r *run) enter(stage string) {
 	r.stage, r.open, r.started = stage, true, r.pipeline.cfg.Now()
-	r.ctx = r.pipeline.cfg.Observer.StageStarted(r.ex.Request.Context(), stage)
+	r.ctx = r.pipeline.cfg.Observer.StageStarted(r.ex.Request.Context(), &r.ex, stage)
 }
 
 func (r *run) leave(o Outcome) {
@@ -97,8 +105,9 @@ func (r *run) leave(o Outcome) {
 		o = Outcome{Reason: Panicked, Err: errNoReason}
 	}
 	r.open, r.outcome = false, o
-	elapsed := r.pipeline.cfg.Now().Sub(r.started)
-	r.pipeline.cfg.Observer.StageEnded(r.ctx, r.stage, elapsed, &r.ex, o)
+	step := Step{Stage: r.stage, Outcome: o, Elapsed: r.pipeline.cfg.Now().Sub(r.started)}
+	r.ex.Trail = append(r.ex.Trail, step)
+	r.pipeline.cfg.Observer.StageEnded(r.ctx, &r.ex, step)
 }
 
 // end answers what still has to be answered and reports the request's end. It

@@ -43,7 +43,7 @@ func writeProblem(w http.ResponseWriter, reason Reason, quota Quota, traceID str
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", forwardableMethods)
 	case http.StatusTooManyRequests:
-		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(quota.Reset), 10))
+		h.Set("Retry-After", strconv.Itoa(int(quota.RetryAfter().Seconds())))
 	}
 	WriteProblem(w, Problem{Title: info.Title, Status: info.Status, Reason: info.Name, TraceID: traceID})
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -18,9 +17,6 @@ import (
 type ProxyConfig struct {
 	Target    *url.URL          // scheme and host of the backend
 	Transport http.RoundTripper // must not add its own Accept-Encoding
-	// Trusted are the peers whose X-Forwarded-* are believed and extended; from
-	// everybody else they are dropped and rebuilt.
-	Trusted []netip.Prefix
 }
 
 // Proxy is the last stage: it forwards to the one configured backend and
@@ -88,7 +84,7 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	// No decision reads the query, so the backend may have it as it came;
 	// httputil would drop parameters that it cannot parse.
 	out.URL.RawQuery = pr.In.URL.RawQuery
-	p.forwardedHeaders(pr)
+	forwardedHeaders(pr)
 }
 
 // keepError hands the transport's error back to Forward.

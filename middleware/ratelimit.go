@@ -43,6 +43,7 @@ func (l *RateLimit) Check(ctx context.Context, ex *Exchange) Outcome {
 	limit := ex.Token.RateLimit
 	ex.Quota = Quota{
 		Limit:     limit,
+		Used:      usage.Count,
 		Remaining: max(0, limit-usage.Count),
 		Window:    usage.Window,
 		Reset:     usage.Reset,

@@ -1,6 +1,9 @@
 package middleware
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // Verdict is what an outcome means for the request. The set is closed.
 type Verdict uint8
@@ -42,10 +45,10 @@ const (
 	StageProxy       = "proxy"
 )
 
+var pipelineOrder = [...]string{StageAuth, StageTokenLookup, StageRouteCheck, StageRateLimit, StageProxy}
+
 // StageNames returns the stages' names in pipeline order.
-func StageNames() []string {
-	return []string{StageAuth, StageTokenLookup, StageRouteCheck, StageRateLimit, StageProxy}
-}
+func StageNames() []string { return slices.Clone(pipelineOrder[:]) }
 
 // Reason says why a stage decided as it did. The set is closed: the same
 // string is the metric label, the span attribute, the log field and the

@@ -13,8 +13,10 @@ import (
 type responseWriter struct {
 	http.ResponseWriter
 
-	ex           *Exchange
-	writeTimeout time.Duration
+	ex            *Exchange
+	writeTimeout  time.Duration
+	traceIDHeader string // "" for none
+	traceID       string
 
 	status     int // the final status; 0 until it was written
 	bytes      int64
@@ -29,8 +31,8 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK && w.status == 0 {
 		w.status = status
+		w.ownHeaders()
 		h := w.Header()
-		writeRateLimitHeaders(h, w.ex.Quota)
 		if _, ok := h["Content-Type"]; !ok {
 			h["Content-Type"] = nil // net/http must not guess what the upstream did not say
 		}
@@ -53,10 +55,19 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 
 // Hijack hands the connection over for a protocol upgrade.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	writeRateLimitHeaders(w.Header(), w.ex.Quota)
+	w.ownHeaders()
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = err == nil
 	return conn, rw, err
+}
+
+// ownHeaders sets the headers that are the gateway's to set, whatever an upstream
+// said.
+func (w *responseWriter) ownHeaders() {
+	writeRateLimitHeaders(w.Header(), w.ex.Quota)
+	if w.traceIDHeader != "" && w.traceID != "" {
+		w.Header().Set(w.traceIDHeader, w.traceID)
+	}
 }
 
 // rollDeadline moves the connection's write deadline at most once a second (or

@@ -206,7 +206,7 @@ func TestRateLimit(t *testing.T) {
 			var want Quota
 			if row.err == nil {
 				u := usage(row.count)
-				want = Quota{row.limit, row.remaining, u.Window, u.Reset, u.End}
+				want = Quota{row.limit, u.Count, row.remaining, u.Window, u.Reset, u.End}
 			}
 			if diff := cmp.Diff(want, ex.Quota); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -1,45 +1,76 @@
 package telemetry
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"sync"
 )
 
 // methodLabel keeps a client from inventing label values and log text: a method
-// that HTTP does not know is "_OTHER", as semantic conventions have it.
+// that HTTP does not know is "_OTHER".
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
 		return method
 	}
-	return routeOther
+	return other
 }
 
 // routeLabels bounds how many routes become a label: the first hundred that
 // are seen, then "_OTHER". Routes come from token records, whose number nobody
-// bounds.
+// bounds. It also bounds what the routes make together with methods and
+// statuses: beyond the SDK's own limit of 2000 series a metric would lose all
+// labels of what is new, which is an error's status more often than not.
 type routeLabels struct {
-	mu    sync.RWMutex
-	known map[string]struct{}
+	mu     sync.RWMutex
+	routes map[string]struct{}
+	series map[routeSeries]struct{}
+}
+
+type routeSeries struct {
+	method, route string
+	status        int
 }
 
 func newRouteLabels() *routeLabels {
-	return &routeLabels{known: make(map[string]struct{}, maxRoutes)}
+	return &routeLabels{
+		routes: make(map[string]struct{}, maxRoutes),
+		series: make(map[routeSeries]struct{}),
+	}
 }
 
-func (l *routeLabels) bounded(route string) string {
+func (l *routeLabels) bounded(s routeSeries) string {
 	l.mu.RLock()
-	_, ok := l.known[route]
+	_, ok := l.series[s]
 	l.mu.RUnlock()
 	if ok {
-		return route
+		return s.route
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.known[route]; !ok && len(l.known) >= maxRoutes {
-		return routeOther
+	if _, ok = l.series[s]; ok {
+		return s.route // somebody else was faster
 	}
-	l.known[route] = struct{}{}
-	return route
+	if _, ok = l.routes[s.route]; !ok && len(l.routes) >= maxRoutes || len(l.series) >= maxRouteSeries {
+		return other
+	}
+	l.routes[s.route], l.series[s] = struct{}{}, struct{}{}
+	return s.route
+}
+
+// keyIDBytes is how much of the HMAC makes a key's id: 64 bits tell apart more
+// keys than there are, and are too few to be of use for anything else.
+const keyIDBytes = 8
+
+// keyIDs makes gateway.key.id: an id under which an operator can follow a
+// client without learning its key (HMAC-SHA-256, RFC 2104, truncated).
+type keyIDs struct{ secret []byte }
+
+func (k keyIDs) of(apiKey string) string {
+	mac := hmac.New(sha256.New, k.secret)
+	mac.Write([]byte(apiKey))
+	return hex.EncodeToString(mac.Sum(nil)[:keyIDBytes])
 }

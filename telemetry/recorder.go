@@ -2,37 +2,34 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
 )
 
-// stageBuckets are the boundaries of gateway.stage.duration, in seconds: a
-// stage without I/O takes microseconds, a slow upstream tens of seconds.
-func stageBuckets() []float64 {
-	return []float64{
-		.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30,
-	}
-}
-
-// Recorder is the one place where an outcome becomes a span, metrics and a log
-// line. It implements [middleware.Observer].
+// Recorder is the one place where an outcome becomes a span, metrics, an event
+// and a log line, and where it is decided whether the request's trace is
+// exported. It implements [middleware.Observer].
 type Recorder struct {
 	tracer   trace.Tracer
-	log      *logrus.Logger
+	sampler  *sampler // nil where tracing is off
 	duration metric.Float64Histogram
 	count    metric.Int64Counter
-	stages   map[string]stageRecords
+	used     metric.Float64Histogram
+	retry    metric.Float64Histogram
+	fates    *fateCounter
+	degraded *degraded
+	keyIDs   keyIDs
+	lines    *requestLog
 	routes   *routeLabels
+	stages   map[string]stageRecords
 }
 
 // stageRecords is what a stage records, built once at start: nothing of it is
@@ -45,35 +42,48 @@ type stageRecords struct {
 type reasonRecords struct {
 	duration   []metric.RecordOption
 	count      []metric.AddOption
-	attributes []attribute.KeyValue
+	attributes []attribute.KeyValue // of the span
+	event      trace.EventOption
 }
 
-// NewRecorder returns a recorder that uses the given providers and logger.
-func NewRecorder(tracers trace.TracerProvider, meters metric.MeterProvider, log *logrus.Logger) (*Recorder, error) {
-	meter := meters.Meter(scope)
-	duration, err := meter.Float64Histogram(MetricStageDuration,
-		metric.WithUnit("s"),
-		metric.WithDescription("Time a stage took to decide; for proxy, to relay the whole response."),
-		metric.WithExplicitBucketBoundaries(stageBuckets()...))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", MetricStageDuration, err)
-	}
-	count, err := meter.Int64Counter(MetricDecisions,
-		metric.WithUnit("{decision}"),
-		metric.WithDescription("Decisions of the stages."))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", MetricDecisions, err)
-	}
+// NewRecorder returns a recorder that reports through the providers and the
+// logger. keyIDSecret keys the HMAC that makes gateway.key.id of an api key.
+func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Recorder, error) {
 	r := &Recorder{
-		tracer:   tracers.Tracer(scope),
-		log:      log,
-		duration: duration,
-		count:    count,
-		stages:   make(map[string]stageRecords),
+		tracer:   p.Tracers.Tracer(scope),
+		sampler:  p.sampler,
+		fates:    p.traceFates,
+		degraded: newDegraded(),
+		keyIDs:   keyIDs{secret: keyIDSecret},
+		lines:    newRequestLog(log),
 		routes:   newRouteLabels(),
+		stages:   make(map[string]stageRecords),
+	}
+	meter := p.Meters.Meter(scope)
+	var err error
+	if r.duration, err = newHistogram(meter, metricStageDuration); err != nil {
+		return nil, err
+	}
+	if r.count, err = newCounter(meter, metricDecisions); err != nil {
+		return nil, err
+	}
+	if r.used, err = newHistogram(meter, metricUtilization); err != nil {
+		return nil, err
+	}
+	if r.retry, err = newHistogram(meter, metricRetryAfter); err != nil {
+		return nil, err
+	}
+	if err := r.degraded.observe(meter); err != nil {
+		return nil, err
 	}
 	for _, stage := range middleware.StageNames() {
 		r.stages[stage] = newStageRecords(stage)
+		for _, records := range r.stages[stage].byReason {
+			if records.count != nil {
+				// A counter that appears with its first increase hides it from rate().
+				r.count.Add(context.Background(), 0, records.count...)
+			}
+		}
 	}
 	return r, nil
 }
@@ -86,16 +96,20 @@ func newStageRecords(stage string) stageRecords {
 		if info.Stage != stage && info.Stage != middleware.StageAny {
 			continue
 		}
-		attributes := []attribute.KeyValue{
+		decision := []attribute.KeyValue{
 			AttrStage.String(stage),
 			AttrVerdict.String(info.Verdict.String()),
 			AttrReason.String(info.Name),
 		}
-		labels := metric.WithAttributeSet(attribute.NewSet(attributes...))
+		attributes := decision
+		if info.Verdict == middleware.Fail {
+			attributes = append(decision[:3:3], attrErrorType.String(info.Name))
+		}
 		records.byReason[reason] = reasonRecords{
-			duration:   []metric.RecordOption{labels},
-			count:      []metric.AddOption{labels},
+			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
+			count:      []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(decision...))},
 			attributes: attributes,
+			event:      trace.WithAttributes(decision...),
 		}
 	}
 	return records
@@ -103,8 +117,18 @@ func newStageRecords(stage string) stageRecords {
 
 // StageStarted implements [middleware.Observer]. A request that is not recorded
 // pays for no span.
-func (r *Recorder) StageStarted(ctx context.Context, stage string) context.Context {
-	if !trace.SpanFromContext(ctx).IsRecording() {
+func (r *Recorder) StageStarted(ctx context.Context, ex *middleware.Exchange, stage string) context.Context {
+	parent := trace.SpanFromContext(ctx)
+	if stage == middleware.StageProxy {
+		// From here on a sampled request is certain to be exported, so what is
+		// measured may carry its trace id. The earlier stages are measured now
+		// rather than at the end, which for a stream may be hours away.
+		if t := requestTraceFrom(ctx); t != nil && parent.SpanContext().IsSampled() {
+			t.exported.Store(true)
+		}
+		r.measure(ctx, ex, ex.Trail)
+	}
+	if !parent.IsRecording() {
 		return ctx
 	}
 	ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) //nolint:spancheck // StageEnded ends it
@@ -112,96 +136,109 @@ func (r *Recorder) StageStarted(ctx context.Context, stage string) context.Conte
 }
 
 // StageEnded implements [middleware.Observer].
-func (r *Recorder) StageEnded(
-	ctx context.Context, stage string, elapsed time.Duration, ex *middleware.Exchange, o middleware.Outcome,
-) {
-	records := r.stages[stage].byReason[o.Reason]
-	r.duration.Record(ctx, elapsed.Seconds(), records.duration...)
-	r.count.Add(ctx, 1, records.count...)
+func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
+	verdict := step.Outcome.Verdict()
+	if verdict == middleware.Fail || verdict == middleware.Bypass {
+		r.degraded.mark(step.Stage)
+	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
+	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
 	span.SetAttributes(records.attributes...)
-	if stage == middleware.StageRateLimit && ex.Quota.Window > 0 {
-		span.SetAttributes(quotaAttributes(ex.Quota)...)
-	}
-	if stage == middleware.StageProxy && ex.Upstream.Status > 0 {
-		span.SetAttributes(semconv.HTTPResponseStatusCode(ex.Upstream.Status))
-	}
-	if o.Verdict() == middleware.Fail {
-		span.SetAttributes(semconv.ErrorTypeKey.String(o.Reason.String()))
-		span.SetStatus(codes.Error, o.Reason.Info().Title)
+	span.SetAttributes(r.learned(ex, step.Stage)...)
+	span.AddEvent(EventDecision, records.event)
+	if verdict == middleware.Fail {
+		span.SetStatus(codes.Error, step.Outcome.Reason.Info().Title)
 	}
 	span.End()
 }
 
-// RequestEnded implements [middleware.Observer]: it names the server span after
+// learned returns what a stage found out about the request, for its span.
+func (r *Recorder) learned(ex *middleware.Exchange, stage string) []attribute.KeyValue {
+	switch {
+	case stage == middleware.StageAuth && ex.Claims.APIKey != "":
+		return []attribute.KeyValue{AttrKeyID.String(r.keyIDs.of(ex.Claims.APIKey))}
+	case stage == middleware.StageRouteCheck && ex.Route != "":
+		return []attribute.KeyValue{attrRoute.String(ex.Route)}
+	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
+		return []attribute.KeyValue{
+			AttrLimit.Int64(ex.Quota.Limit),
+			AttrRemaining.Int64(ex.Quota.Remaining),
+			AttrReset.Float64(ex.Quota.Reset.Seconds()),
+			AttrWindow.Float64(ex.Quota.Window.Seconds()),
+			AttrSource.String(sourceRedis),
+		}
+	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
+		return []attribute.KeyValue{attrStatus.Int(ex.Upstream.Status)}
+	}
+	return nil
+}
+
+// RequestEnded implements [middleware.Observer]: it decides whether the trace
+// is exported, measures what was not measured yet, names the server span after
 // the route and writes the request's one log line.
 func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
-	if ex.Route != "" {
-		// otelhttp reads the pattern once the handler returns, for the span's name
-		// and for http.route on its metrics.
-		ex.Request.Pattern = r.routes.bounded(ex.Route)
+	span := trace.SpanFromContext(ctx)
+	if t := requestTraceFrom(ctx); t != nil && span.IsRecording() {
+		fate := r.sampler.fate(span.SpanContext().IsSampled(), d)
+		t.exported.Store(fate == fateSampled || fate == fateKept)
+		r.fates.add(ctx, fate, 1)
 	}
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+	if d.Stage == middleware.StageProxy && len(ex.Trail) > 0 {
+		r.measure(ctx, ex, ex.Trail[len(ex.Trail)-1:])
+	} else {
+		r.measure(ctx, ex, ex.Trail)
+	}
+	r.label(ctx, ex, d.Status)
+	if span.IsRecording() {
 		span.SetAttributes(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 		if ex.Route != "" {
-			span.SetAttributes(semconv.HTTPRoute(ex.Route))
+			span.SetAttributes(attrRoute.String(ex.Route))
+		}
+		if ex.Claims.APIKey != "" {
+			// Beside the reason, because a trace search matches within one span.
+			span.SetAttributes(AttrKeyID.String(r.keyIDs.of(ex.Claims.APIKey)))
 		}
 		if d.Outcome.Verdict() == middleware.Fail {
-			span.SetAttributes(semconv.ErrorTypeKey.String(d.Outcome.Reason.String()))
+			span.SetStatus(codes.Error, d.Outcome.Reason.Info().Title)
 		}
 	}
-	r.logRequest(ctx, ex, d)
+	r.lines.write(ctx, d, func() logrus.Fields { return r.fields(ctx, ex, d) })
 }
 
-func (r *Recorder) logRequest(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
-	level := levelOf(d.Outcome.Verdict())
-	if !r.log.IsLevelEnabled(level) {
+func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, steps []middleware.Step) {
+	for _, step := range steps {
+		records := r.stages[step.Stage].byReason[step.Outcome.Reason]
+		r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)
+		r.count.Add(ctx, 1, records.count...)
+		if step.Stage == middleware.StageRateLimit && ex.Quota.Window > 0 && ex.Quota.Limit > 0 {
+			r.used.Record(ctx, float64(ex.Quota.Used)/float64(ex.Quota.Limit))
+		}
+		if step.Outcome.Reason == middleware.RateLimited {
+			r.retry.Record(ctx, ex.Quota.RetryAfter().Seconds())
+		}
+	}
+}
+
+// label tells otelhttp the route: it reads the request's pattern once the
+// handler has returned, for the span's name and for http.route on its metrics.
+// A label that is no path goes through its labeler, and leaves the span's name
+// to us.
+func (r *Recorder) label(ctx context.Context, ex *middleware.Exchange, status int) {
+	if ex.Route == "" {
 		return
 	}
-	fields := logrus.Fields{
-		string(semconv.HTTPRequestMethodKey):      methodLabel(ex.Request.Method),
-		string(semconv.HTTPRouteKey):              ex.Route,
-		string(semconv.HTTPResponseStatusCodeKey): d.Status,
-		string(semconv.HTTPResponseBodySizeKey):   d.Bytes,
-		logDuration:                               d.Elapsed.Seconds(),
-		string(AttrStage):                         d.Stage,
-		string(AttrVerdict):                       d.Outcome.Verdict().String(),
-		string(AttrReason):                        d.Outcome.Reason.String(),
-		logTraceID:                                TraceID(ctx),
+	if label := r.routes.bounded(routeSeries{ex.Request.Method, ex.Route, status}); label != other {
+		ex.Request.Pattern = label
+		return
 	}
-	if d.Outcome.Err != nil {
-		fields[logError] = d.Outcome.Err.Error()
-		var fault *middleware.PanicError
-		if errors.As(d.Outcome.Err, &fault) {
-			fields[logStack] = string(fault.Stack)
-		}
+	if labeler, ok := otelhttp.LabelerFromContext(ctx); ok {
+		labeler.Add(attrRoute.String(other))
 	}
-	r.log.WithFields(fields).Log(level, "request")
-}
-
-func levelOf(v middleware.Verdict) logrus.Level {
-	switch v {
-	case middleware.Allow:
-		return logrus.DebugLevel
-	case middleware.Deny:
-		return logrus.InfoLevel
-	case middleware.Bypass:
-		return logrus.WarnLevel
-	case middleware.Fail:
-		return logrus.ErrorLevel
-	}
-	return logrus.ErrorLevel
-}
-
-func quotaAttributes(q middleware.Quota) []attribute.KeyValue {
-	return []attribute.KeyValue{
-		AttrLimit.Int64(q.Limit),
-		AttrRemaining.Int64(q.Remaining),
-		AttrReset.Float64(q.Reset.Seconds()),
-		AttrWindow.Float64(q.Window.Seconds()),
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetName(ex.Request.Method + " " + ex.Route)
 	}
 }
 
@@ -211,4 +248,23 @@ func TraceID(ctx context.Context) string {
 		return sc.TraceID().String()
 	}
 	return ""
+}
+
+func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, error) {
+	m := metricNamed(name)
+	histogram, err := meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithExplicitBucketBoundaries(m.Buckets...))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return histogram, nil
+}
+
+func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
+	m := metricNamed(name)
+	counter, err := meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return counter, nil
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/attribute"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -21,15 +20,29 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+// defaultServiceName is service.name where neither the configuration nor
+// OTEL_SERVICE_NAME has one.
+const defaultServiceName = "tyk_proxy"
+
 // Config configures where telemetry goes.
 type Config struct {
+	// ServiceName is service.name; "" leaves it to OTEL_SERVICE_NAME and
+	// OTEL_RESOURCE_ATTRIBUTES, else it is "tyk_proxy".
 	ServiceName string
 	Version     string
-	// TracesEndpoint is where spans go: grpc://host:port or grpcs://host:port for
-	// OTLP over gRPC, http:// or https:// for OTLP over HTTP. "" exports none;
-	// requests have trace ids all the same.
-	TracesEndpoint string
-	SampleRatio    float64 // share of requests that are traced, 0 to 1
+	Traces      TracesConfig
+}
+
+// TracesConfig configures traces.
+type TracesConfig struct {
+	// Endpoint is where spans go: grpc://host:port or grpcs://host:port for OTLP
+	// over gRPC, http:// or https:// for OTLP over HTTP. "" leaves it to
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT; without
+	// any of them nothing is exported. Requests have trace ids all the same.
+	Endpoint      string
+	SampleRatio   float64       // share of allowed, quick requests that are exported, 0 to 1
+	SlowThreshold time.Duration // a request that takes this long is kept at any ratio; 0 keeps none for that
+	KeepPerSecond int           // most refused, failed, bypassed and slow requests that are kept; 0 keeps none
 }
 
 // Providers are the sources of tracers and meters and the page on which the
@@ -39,75 +52,142 @@ type Providers struct {
 	Meters  metric.MeterProvider
 	Metrics http.Handler
 
-	shutdown []func(context.Context) error
+	sampler    *sampler // nil where nothing is exported
+	traceFates *fateCounter
+	shutdown   []func(context.Context) error
 }
 
 // Setup returns providers of their own: nothing global is touched, so tests
 // and embedders can have several.
 func Setup(ctx context.Context, cfg Config) (*Providers, error) {
-	res, err := resource.Merge(resource.Default(), resource.NewSchemaless(
-		semconv.ServiceName(cfg.ServiceName),
-		semconv.ServiceVersion(cfg.Version),
-	))
+	exporter, err := newSpanExporter(ctx, cfg.Traces.Endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("describing the service: %w", err)
+		return nil, err
+	}
+	return setup(ctx, cfg, exporter)
+}
+
+// setup is Setup with the exporter given; nil exports nothing.
+func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Providers, error) {
+	res, err := newResource(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	exporter, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
+	reader, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
 	if err != nil {
 		return nil, fmt.Errorf("creating the Prometheus exporter: %w", err)
 	}
-	meters := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(exporter))
-	tracers, err := newTracers(ctx, cfg, res)
-	if err != nil {
+	meters := sdkmetric.NewMeterProvider(
+		sdkmetric.WithResource(res),
+		sdkmetric.WithReader(reader),
+		sdkmetric.WithView(views()...),
+		sdkmetric.WithExemplarFilter(exemplars),
+	)
+	p := &Providers{
+		Meters: meters,
+		// OpenMetrics is the format that carries exemplars.
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+	}
+	if err := p.startTracing(cfg.Traces, res, exporter); err != nil {
 		return nil, err
 	}
-	return &Providers{
-		Tracers:  tracers,
-		Meters:   meters,
-		Metrics:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
-		shutdown: []func(context.Context) error{tracers.Shutdown, meters.Shutdown},
-	}, nil
+	p.shutdown = append(p.shutdown, meters.Shutdown)
+	return p, nil
 }
 
-func newTracers(ctx context.Context, cfg Config, res *resource.Resource) (*sdktrace.TracerProvider, error) {
-	if cfg.TracesEndpoint == "" {
-		// Spans that are never sampled still have ids, for answers and log lines.
-		return sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(sdktrace.NeverSample())), nil
-	}
-	exporter, err := newSpanExporter(ctx, cfg.TracesEndpoint)
+func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
+	meter := p.Meters.Meter(scope)
+	var err error
+	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return sdktrace.NewTracerProvider(
+	spanFates, err := newFateCounter(meter, metricSpans, fateExported, fateFailed, fateDropped)
+	if err != nil {
+		return err
+	}
+	if exporter == nil {
+		// Spans that are never recorded still have ids, for answers and log lines.
+		tracers := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(sdktrace.NeverSample()))
+		p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)
+		return nil
+	}
+	p.sampler = newSampler(cfg)
+	spans := newBatcher(exporter, func(fate string, n int) { spanFates.add(context.Background(), fate, n) })
+	tracers := sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
-		sdktrace.WithBatcher(exporter),
-	), nil
+		sdktrace.WithSampler(p.sampler),
+		sdktrace.WithRawSpanLimits(spanLimits()),
+		sdktrace.WithSpanProcessor(newKeeper(p.sampler, spans)),
+	)
+	p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)
+	return nil
 }
 
-func newSpanExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("telemetry.traces.endpoint is not a URL such as grpc://jaeger:4317")
+// maxAttributeLength bounds a text that a client may have sent, such as its
+// User-Agent, in characters: the spans of thousands of requests are held in
+// memory.
+const maxAttributeLength = 1024
+
+// spanLimits are the SDK's, which OTEL_SPAN_* variables can set, with a bound
+// where it has none.
+func spanLimits() sdktrace.SpanLimits {
+	limits := sdktrace.NewSpanLimits()
+	if limits.AttributeValueLengthLimit < 0 {
+		limits.AttributeValueLengthLimit = maxAttributeLength
 	}
-	switch u.Scheme {
-	case "grpc":
-		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(u.Host), otlptracegrpc.WithInsecure())
-	case "grpcs":
-		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(u.Host))
-	case "http", "https":
-		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
+	return limits
+}
+
+// newResource describes the service. What the configuration says wins over
+// OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
+func newResource(ctx context.Context, cfg Config) (*resource.Resource, error) {
+	base := resource.NewSchemaless(semconv.ServiceName(defaultServiceName), semconv.ServiceVersion(cfg.Version))
+	options := []resource.Option{resource.WithTelemetrySDK(), resource.WithFromEnv()}
+	if cfg.ServiceName != "" {
+		options = append(options, resource.WithAttributes(semconv.ServiceName(cfg.ServiceName)))
 	}
-	return nil, fmt.Errorf("telemetry.traces.endpoint has scheme %q: use grpc, grpcs, http or https", u.Scheme)
+	res, err := resource.New(ctx, options...)
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
+		return nil, fmt.Errorf("describing the service: %w", err)
+	}
+	merged, err := resource.Merge(base, res)
+	if err != nil {
+		return nil, fmt.Errorf("describing the service: %w", err)
+	}
+	return merged, nil
+}
+
+// views keep library metrics to the labels and buckets of the catalogue. What
+// it does not name, such as body sizes, is not recorded.
+func views() []sdkmetric.View {
+	drop := func(name string) sdkmetric.View {
+		return sdkmetric.NewView(sdkmetric.Instrument{Name: name}, sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}})
+	}
+	limit := func(name string) sdkmetric.View {
+		m := metricNamed(name)
+		return sdkmetric.NewView(sdkmetric.Instrument{Name: name}, sdkmetric.Stream{
+			Description:     m.Meaning,
+			AttributeFilter: attribute.NewAllowKeysFilter(m.Labels...),
+			Aggregation:     sdkmetric.AggregationExplicitBucketHistogram{Boundaries: m.Buckets},
+
+			ExemplarReservoirProviderSelector: plainReservoirs,
+		})
+	}
+	return []sdkmetric.View{
+		limit(metricServerDuration), limit(metricClientDuration),
+		drop("http.server.request.body.size"), drop("http.server.response.body.size"),
+		drop("http.client.request.body.size"),
+	}
 }
 
 // Shutdown sends what is still queued and stops. It returns when that is done
 // or ctx ends.
 func (p *Providers) Shutdown(ctx context.Context) error {
-	errs := make([]error, 0, len(p.shutdown))
+	var errs []error
 	for _, stop := range p.shutdown {
 		errs = append(errs, stop(ctx))
 	}

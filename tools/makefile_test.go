@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/mod/modfile"
 )
 
 var (
@@ -32,7 +33,7 @@ func TestMakefileHasEveryTarget(t *testing.T) {
 	have := makeTargets(t)
 	for _, want := range []string{
 		"help", "build", "gen", "secret", "run", "test", "race", "lint", "fuzz",
-		"bench", "vuln", "up", "up-b", "down", "logs", "clean",
+		"bench", "vuln", "jaeger", "up", "up-b", "down", "logs", "clean",
 	} {
 		if !slices.Contains(have, want) {
 			t.Errorf("make %s is missing, or has no ## comment", want)
@@ -110,6 +111,36 @@ func TestMakeGenFindsTheSecret(t *testing.T) {
 				t.Errorf("token_gen got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// `make jaeger` builds once, by a `go build` of the test's own, under the name
+// that the tests of cmd/tyk_proxy look for.
+func TestMakeJaegerBuildsOnce(t *testing.T) {
+	mod, err := modfile.Parse("go.mod", []byte(readRepoFile(t, "tools/jaeger/go.mod")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := ""
+	for _, r := range mod.Require {
+		if r.Mod.Path == "github.com/jaegertracing/jaeger" {
+			version = r.Mod.Version
+		}
+	}
+	dir := t.TempDir()
+	write(t, dir+"/go", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >>\"$2\" && chmod +x \"$2\"\n", 0o755)
+	for range 2 {
+		runMake(t, []string{"XDG_CACHE_HOME=" + dir}, "GO="+dir+"/go", "jaeger")
+	}
+	files, err := os.ReadDir(dir + "/tyk_proxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 1 || files[0].Name() != "jaeger-"+version {
+		t.Fatalf("the cache has %v, want jaeger-%s", files, version)
+	}
+	if text, err := os.ReadFile(dir + "/tyk_proxy/jaeger-" + version); string(text) != "built\n" {
+		t.Errorf("the file says %q, %v; want that it was built once", text, err)
 	}
 }
 

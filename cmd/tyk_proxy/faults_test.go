@@ -1,0 +1,130 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tyk_proxy/app"
+	"tyk_proxy/middleware/storetest"
+)
+
+const (
+	// exportTimeout is what these tests set: shorter than the default, so that
+	// an outage takes seconds.
+	exportTimeout = 3 * time.Second
+	// backWithin is how soon spans arrive again: an export that hangs has to
+	// end, and gRPC waits up to five seconds between two attempts to connect.
+	backWithin = 30 * time.Second
+)
+
+// faultsConfig is a gateway whose collector is a test's, and the variable that
+// sets exportTimeout.
+func faultsConfig(redis, target, endpoint string) (cfg app.Config, env []string) {
+	cfg = testConfig(redis, target)
+	cfg.Telemetry.Traces.Endpoint = endpoint
+	return cfg, []string{"OTEL_EXPORTER_OTLP_TIMEOUT=3000"}
+}
+
+// A collector may be away, refuse or hang: no request notices, what was lost
+// is counted, and spans flow again by themselves.
+func TestCollectorFaults(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"grpc", "http"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			c := newBreakable(t, scheme)
+			cfg, env := faultsConfig(storetest.StartRedis(t).Addr, echo(t), c.url)
+			p := startWith(t, cfg, env)
+			token := mint(t, cfg, 1e6).JWT
+
+			t.Log("down at the start")
+			outage(t, p, token, 20, "failed")
+			t.Log("refuses")
+			c.set(refuses)
+			c.up()
+			c.awaitAsked(p, token, backWithin)
+			outage(t, p, token, 20, "failed")
+			t.Log("hangs")
+			c.set(hangs)
+			c.awaitAsked(p, token, backWithin)
+			// More traces than the queue holds, which is 2048.
+			outage(t, p, token, 2600, "failed", "dropped")
+			t.Log("is back")
+			c.set(takes)
+			c.awaitNew(p, token, backWithin)
+			t.Log("restarts")
+			c.down()
+			outage(t, p, token, 20, "failed")
+			c.up()
+			c.awaitNew(p, token, backWithin)
+
+			eventually(t, startWithin, "what is counted as exported has arrived", func() bool {
+				return p.fates("spans")["exported"] == c.taken()
+			})
+			p.signal(syscall.SIGTERM)
+			p.wantExit(0, stopWithin)
+		})
+	}
+}
+
+// outage sends requests, of which none must notice, and waits until spans are
+// counted under the fates.
+func outage(t *testing.T, p *program, jwt string, requests int, fates ...string) {
+	t.Helper()
+	before := p.fates("spans")
+	got := p.hammer("/api/v1/test", jwt, requests)
+	if got.statuses[http.StatusOK] != requests {
+		t.Errorf("statuses %v, want 200 only", got.statuses)
+	}
+	if got.slowest > exportTimeout/2 {
+		t.Errorf("a request took %s: it waited for the collector", got.slowest)
+	}
+	eventually(t, backWithin, "spans are counted as "+strings.Join(fates, " and "), func() bool {
+		now := p.fates("spans")
+		for _, fate := range fates {
+			if now[fate] <= before[fate] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// However a collector fails, the stop keeps to its budget and is a clean one.
+func TestStopWithBrokenCollector(t *testing.T) {
+	t.Parallel()
+	redis, backend := storetest.StartRedis(t), echo(t)
+	for _, scheme := range []string{"grpc", "http"} {
+		for name, breaks := range map[string]func(*breakable){
+			"down":    func(*breakable) {},
+			"refuses": func(c *breakable) { c.set(refuses); c.up() },
+			"hangs":   func(c *breakable) { c.set(hangs); c.up() },
+			"silent":  (*breakable).listenOnly,
+		} {
+			t.Run(scheme+" "+name, func(t *testing.T) {
+				t.Parallel()
+				c := newBreakable(t, scheme)
+				breaks(c)
+				// The default export timeout is longer than the stop may take.
+				cfg, _ := faultsConfig(redis.Addr, backend, c.url)
+				p := start(t, cfg)
+				p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+				p.signal(syscall.SIGTERM)
+				p.wantExit(0, stopWithin)
+			})
+		}
+	}
+}
+
+// listenOnly takes connections and never says a word.
+func (c *breakable) listenOnly() {
+	listener, err := net.Listen("tcp", c.addr)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	c.stop = func() { _ = listener.Close() }
+}

@@ -1,0 +1,218 @@
+package telemetry
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tyk_proxy/middleware"
+)
+
+// The budget of a gateway's metrics, in sets of labels. Nothing in it grows
+// with the number of clients, keys, paths or hosts.
+const (
+	methods    = 10 // nine known, and _OTHER
+	forwarded  = 7  // methods that reach a backend
+	refusals   = 11 // statuses of the gateway's own: 400 401 403 405 408 429 499 500 502 503 504
+	answers    = 9  // statuses of the backend's that this test knows; a real one has some twenty
+	goErrors   = 10 // error.type of a request that got no answer
+	stages     = 5
+	verdicts   = 4
+	operations = 5 // of Redis: four commands, and _OTHER
+	redisEnds  = 5 // how they end
+)
+
+// maxSeries is the sum of all budgets, each times the series that a set of
+// labels makes: 27,000 for requests by route, 3,000 for requests to the
+// backend, 1,000 for everything else.
+const maxSeries = 31_000
+
+// labelSets returns each metric's budget.
+func labelSets() map[string]int {
+	return map[string]int{
+		metricStageDuration: stages * verdicts,
+		metricDecisions:     len(middleware.Reasons()) - 1 + stages, // a panic can be any stage's
+		metricDegraded:      stages,
+		metricUtilization:   1,
+		metricRetryAfter:    1,
+		metricClockOffset:   1,
+		metricTraces:        4,
+		metricSpans:         3,
+		// With a route; refused before there was one; with a route beyond the bound.
+		metricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
+		metricServerActive:   methods * 2,
+		metricClientDuration: forwarded * (answers + goErrors),
+		metricDBDuration:     operations * redisEnds,
+		metricPoolCount:      2,
+		metricPoolMax:        1,
+		metricPoolPending:    1,
+		metricPoolTimeouts:   1,
+	}
+}
+
+func TestBudget(t *testing.T) {
+	sum := 0
+	for _, m := range Catalogue() {
+		sets, ok := labelSets()[m.Name]
+		if !ok {
+			t.Errorf("%s has no budget", m.Name)
+		}
+		if sets > 2000 {
+			t.Errorf("%s may have %d sets of labels, more than the SDK's 2000: it would lose them", m.Name, sets)
+		}
+		sum += sets * m.seriesEach()
+	}
+	if sum > maxSeries {
+		t.Errorf("the budgets add up to %d series, more than %d", sum, maxSeries)
+	}
+}
+
+// Whatever clients send, the number of series stays within the budget and
+// every label within its closed set.
+func TestCardinality(t *testing.T) {
+	const requests, workers = 50_000, 4
+	g := newGateway(t, TracesConfig{SampleRatio: 0.01, KeepPerSecond: 50}, discard{})
+	g.keep = false
+	g.recorder.lines.log.SetLevel(0)
+	if err := g.providers.ClockOffset(func() time.Duration { return 0 }); err != nil {
+		t.Fatal(err)
+	}
+	shared := make([]string, 3*maxRoutes)
+	for n := range shared {
+		shared[n] = g.token(t, fmt.Sprint("key-", n), 1_000_000, fmt.Sprint("/route/", n))
+	}
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range requests / workers {
+				g.handler.ServeHTTP(httptest.NewRecorder(), randomRequest(t, g, shared))
+			}
+		})
+	}
+	wg.Wait()
+	all := seriesOf(t, g.scrape(t, "text/plain"))
+	sets, total := map[string]map[string]bool{}, 0
+	for _, s := range all {
+		m, ok := ownerOf(s.name)
+		if !ok {
+			continue
+		}
+		total++
+		checkLabels(t, m, s)
+		delete(s.labels, "le")
+		if sets[m.Name] == nil {
+			sets[m.Name] = map[string]bool{}
+		}
+		sets[m.Name][fmt.Sprint(s.labels)] = true
+	}
+	for name, found := range sets {
+		t.Logf("%s: %d of %d sets of labels", name, len(found), labelSets()[name])
+		if len(found) > labelSets()[name] {
+			t.Errorf("%s has %d sets of labels, more than its budget of %d", name, len(found), labelSets()[name])
+		}
+	}
+	if total > maxSeries || len(sets[metricServerDuration]) <= maxRouteSeries {
+		t.Errorf("%d series, budget %d; %d sets of labels of requests, want the bound of %d reached", total, maxSeries,
+			len(sets[metricServerDuration]), maxRouteSeries)
+	}
+	routes := map[string]bool{}
+	for _, s := range all {
+		if route := s.labels["http_route"]; route != "" && route != other {
+			routes[route] = true
+		}
+	}
+	if len(routes) != maxRoutes {
+		t.Errorf("%d routes are labels, want the first %d", len(routes), maxRoutes)
+	}
+}
+
+// randomRequest has as much as possible of the client's own making, and a
+// record of its own or one that others share.
+func randomRequest(t *testing.T, g *gateway, shared []string) *http.Request {
+	n := rand.IntN(len(shared))
+	path, authorization := fmt.Sprint("/route/", n), shared[n]
+	switch rand.IntN(10) {
+	case 0:
+		path = "/" + text() // no route
+		authorization = bearer(t, text())
+	case 1:
+		authorization = text()
+	case 2:
+		authorization = g.token(t, text(), 0, path)
+	}
+	r := request(t, pick(untrustedPeer, trustedPeer), path+"?"+text()+"="+text(), authorization,
+		"X-Answer", pick("200", "201", "204", "301", "404", "409", "418", "500", "503", "refuse", "hang", "garbage"),
+		"User-Agent", text(), "X-"+text(), text(), "X-Forwarded-For", text(), "X-Forwarded-Host", text(),
+		"X-Forwarded-Proto", text(), "Forwarded", "for="+text(), "Traceparent", text(), "Baggage", "k="+text(),
+		"Content-Type", text(), "Cookie", text())
+	r.Host = text() + ".example"
+	r.Method = pick("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "get", text())
+	r.Proto = pick("HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/"+text())
+	return r
+}
+
+func text() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+func pick(values ...string) string { return values[rand.IntN(len(values))] }
+
+var goType = regexp.MustCompile(`^\*?[\w/.]+\.\w+$`)
+
+// checkLabels checks that a series has no label that the catalogue does not
+// give its metric, and no value that a client could have chosen.
+func checkLabels(t *testing.T, m Metric, s series) {
+	t.Helper()
+	for name, value := range s.labels {
+		if name == "le" && m.Kind == KindHistogram {
+			continue
+		}
+		known := false
+		for _, key := range m.Labels {
+			known = known || labelName(key) == name
+		}
+		if !known {
+			t.Errorf("%s has a label %s that is not in the catalogue", s.name, name)
+		}
+		if !inClosedSet(name, value) {
+			t.Errorf("%s has %s %q", s.name, name, value)
+		}
+	}
+	if len(s.labels) == 0 && len(m.Labels) > 0 {
+		t.Errorf("%s has no labels", s.name)
+	}
+}
+
+func inClosedSet(name, value string) bool {
+	status, err := strconv.Atoi(value)
+	isStatus := err == nil && status >= 100 && status < 600
+	switch name {
+	case "gateway_stage":
+		return slices.Contains(middleware.StageNames(), value)
+	case "gateway_verdict":
+		return slices.Contains([]string{"allow", "deny", "fail", "bypass"}, value)
+	case "gateway_reason":
+		return slices.ContainsFunc(middleware.Reasons(), func(r middleware.Reason) bool { return r.String() == value })
+	case "gateway_telemetry_fate":
+		return slices.Contains([]string{
+			fateSampled, fateKept, fateOverCap, fateNotSampled, fateExported, fateFailed, fateDropped,
+		}, value)
+	case "http_request_method":
+		return value == other || methodLabel(value) == value
+	case "http_response_status_code":
+		return isStatus
+	case "url_scheme":
+		return value == "http" || value == "https"
+	case "error_type":
+		return isStatus || goType.MatchString(value)
+	case "http_route":
+		return value == other || strings.HasPrefix(value, "/route/")
+	}
+	return false
+}

@@ -1,0 +1,203 @@
+package telemetry
+
+import (
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"tyk_proxy/middleware"
+)
+
+// Kind is a metric's instrument.
+type Kind string
+
+// The instruments in use.
+const (
+	KindCounter       Kind = "counter"
+	KindUpDownCounter Kind = "updowncounter"
+	KindGauge         Kind = "gauge"
+	KindHistogram     Kind = "histogram"
+)
+
+// Metric is one metric of the catalogue.
+type Metric struct {
+	Name    string // OpenTelemetry's name; Prometheus has it with underscores and its unit
+	Kind    Kind
+	Unit    string // UCUM
+	Meaning string
+	Labels  []attribute.Key
+	Buckets []float64 // histograms only
+}
+
+// Span is one kind of span of the catalogue.
+type Span struct {
+	Name       string
+	SpanKind   string
+	Parent     string
+	Meaning    string
+	Attributes []attribute.Key
+}
+
+// Attribute is one attribute or log field of our own.
+type Attribute struct {
+	Key     attribute.Key
+	On      string // where it may stand
+	Meaning string
+}
+
+// Metric names.
+const (
+	metricStageDuration  = "gateway.stage.duration"
+	metricDecisions      = "gateway.decisions"
+	metricDegraded       = "gateway.degraded"
+	metricUtilization    = "gateway.rate_limit.utilization"
+	metricRetryAfter     = "gateway.rate_limit.retry_after"
+	metricClockOffset    = "gateway.clock.offset"
+	metricTraces         = "gateway.telemetry.traces"
+	metricSpans          = "gateway.telemetry.spans"
+	metricServerDuration = "http.server.request.duration"
+	metricServerActive   = "http.server.active_requests"
+	metricClientDuration = "http.client.request.duration"
+	metricDBDuration     = "db.client.operation.duration"
+	metricPoolCount      = "db.client.connection.count"
+	metricPoolMax        = "db.client.connection.max"
+	metricPoolPending    = "db.client.connection.pending_requests"
+	metricPoolTimeouts   = "db.client.connection.timeouts"
+)
+
+// Catalogue returns every metric that the gateway records through
+// OpenTelemetry. The Go runtime and the process report through Prometheus'
+// own collectors (go_*, process_*), and target_info carries the resource.
+func Catalogue() []Metric {
+	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
+	return []Metric{
+		{metricStageDuration, KindHistogram, "s", "Time a stage took to decide; for proxy, to relay the whole response.",
+			[]attribute.Key{AttrStage, AttrVerdict}, stageBuckets()},
+		{metricDecisions, KindCounter, "{decision}", "Decisions of the stages.", decision, nil},
+		{metricDegraded, KindGauge, "{stage}", "1 while a stage failed or was bypassed in the last 15 s, else 0.",
+			[]attribute.Key{AttrStage}, nil},
+		{metricUtilization, KindHistogram, "1", "Share of the token's limit that was used up at each decision of the limiter; " +
+			"above 1 the request was refused.", nil, utilizationBuckets()},
+		{metricRetryAfter, KindHistogram, "s", "Retry-After that refused requests were given.", nil, retryBuckets()},
+		{metricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
+		{metricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
+			"happened (kept), or not exported (over_cap, not_sampled).", []attribute.Key{AttrFate}, nil},
+		{metricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
+			"not reached (failed), or no room in memory (dropped).", []attribute.Key{AttrFate}, nil},
+		{metricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
+			[]attribute.Key{attrMethod, attrRoute, attrStatus}, requestBuckets()},
+		{metricServerActive, KindUpDownCounter, "{request}", "Requests that are being served.",
+			[]attribute.Key{attrMethod, attrScheme}, nil},
+		{metricClientDuration, KindHistogram, "s", "Duration of the requests to the backend.",
+			[]attribute.Key{attrMethod, attrStatus, attrErrorType}, requestBuckets()},
+		{metricDBDuration, KindHistogram, "s", "Duration of Redis commands.",
+			[]attribute.Key{attrDBSystem, attrDBOp, attrErrorType}, stageBuckets()},
+		{metricPoolCount, KindUpDownCounter, "{connection}", "Connections to Redis.",
+			[]attribute.Key{attrPoolName, attrPoolState}, nil},
+		{metricPoolMax, KindUpDownCounter, "{connection}", "Most connections to Redis that may be open.",
+			[]attribute.Key{attrPoolName}, nil},
+		{metricPoolPending, KindUpDownCounter, "{request}", "Commands that wait for a connection to Redis.",
+			[]attribute.Key{attrPoolName}, nil},
+		{metricPoolTimeouts, KindCounter, "{timeout}", "Commands that waited for a connection to Redis in vain.",
+			[]attribute.Key{attrPoolName}, nil},
+	}
+}
+
+// metricNamed returns a metric of the catalogue. An unknown name is a mistake in
+// this package.
+func metricNamed(name string) Metric {
+	for _, m := range Catalogue() {
+		if m.Name == name {
+			return m
+		}
+	}
+	panic("telemetry: no metric " + name + " in the catalogue")
+}
+
+// Spans returns every kind of span that a request can have.
+func Spans() []Span {
+	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
+	stage := func(name, meaning string, more ...attribute.Key) Span {
+		return Span{spanPrefix + name, "INTERNAL", "the server span", meaning,
+			append(append([]attribute.Key{}, decision...), append(more, attrErrorType)...)}
+	}
+	return []Span{
+		{"{method} {route}, or {method}", "SERVER", "none; the caller's span from a trusted peer, else a link to it",
+			"The whole request. Its stage, verdict and reason are those that decided.",
+			append(append([]attribute.Key{}, decision...), AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType)},
+		stage(middleware.StageAuth, "Verifying the JWT.", AttrKeyID),
+		stage(middleware.StageTokenLookup, "Fetching the token's record."),
+		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute),
+		stage(middleware.StageRateLimit, "Counting the request in the shared window.",
+			AttrLimit, AttrRemaining, AttrReset, AttrWindow, AttrSource),
+		stage(middleware.StageProxy, "Relaying the request and the whole response.", attrStatus),
+		{"{redis command}", "CLIENT", "gateway.token_lookup or gateway.rate_limit",
+			"One command, without its arguments.", []attribute.Key{attrErrorType}},
+		{"HTTP {method}", "CLIENT", "gateway.proxy", "The request to the backend, which receives this span's traceparent; " +
+			"its URL is without the query.", []attribute.Key{attrMethod, attrURL, attrStatus, attrErrorType}},
+	}
+}
+
+// Attributes returns every attribute and log field of our own.
+func Attributes() []Attribute {
+	const everywhere = "metrics, spans, events, log lines"
+	const inside = "spans, log lines"
+	return []Attribute{
+		{AttrStage, everywhere, "The stage: auth, token_lookup, route_check, rate_limit, proxy."},
+		{AttrVerdict, everywhere, "allow, deny (the client is at fault), fail (the gateway or what it needs is), " +
+			"bypass (could not decide, policy lets it pass)."},
+		{AttrReason, everywhere, "Why, from the closed table of reasons."},
+		{AttrKeyID, inside, "Which api key: the first 16 hex digits of its HMAC-SHA-256 under telemetry.key_id_secret. " +
+			"The same key has the same id; the id does not give the key away."},
+		{AttrLimit, inside, "Requests per window that the token's record allows."},
+		{AttrRemaining, inside, "Requests that are left in the window."},
+		{AttrReset, inside, "Seconds until the window ends."},
+		{AttrWindow, inside, "Length of the window, seconds."},
+		{AttrSource, inside, "Where the request was counted: redis."},
+		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, not_sampled) or span (exported, failed, dropped)."},
+		{AttrSuppressed, "log lines", "Log lines of the same stage and reason that were left out since the last one."},
+		{logTraceID, "log lines, problem bodies", "The trace to look for; also in the response header telemetry.trace_id_header."},
+		{logSpanID, "log lines", "The server span."},
+		{logDuration, "log lines", "Seconds the request took."},
+		{logError, "log lines", "The cause of a fail or bypass."},
+		{logStack, "log lines", "Where a panic happened."},
+	}
+}
+
+// stageBuckets are boundaries in seconds: a stage without I/O takes
+// microseconds, a slow upstream tens of seconds.
+func stageBuckets() []float64 {
+	return []float64{
+		.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30,
+	}
+}
+
+// requestBuckets are semantic conventions' boundaries for HTTP, extended
+// downwards: a gateway answers most requests within the first of theirs.
+func requestBuckets() []float64 {
+	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 30}
+}
+
+// retryBuckets are boundaries in seconds, up to the longest window.
+func retryBuckets() []float64 {
+	return []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 900, 3600, 21600, 86400}
+}
+
+func utilizationBuckets() []float64 {
+	return []float64{.1, .2, .3, .4, .5, .6, .7, .8, .9, 1, 1.5, 2, 5, 10}
+}
+
+// PrometheusName returns the name under which the metric is scraped; a
+// histogram has it with _bucket, _sum and _count.
+func (m Metric) PrometheusName() string {
+	name := strings.ReplaceAll(m.Name, ".", "_")
+	switch {
+	case m.Kind == KindCounter:
+		return name + "_total"
+	case m.Unit == "s":
+		return name + "_seconds"
+	case m.Unit == "1" && m.Kind == KindGauge:
+		return name + "_ratio"
+	}
+	return name
+}

@@ -1,0 +1,76 @@
+package telemetry
+
+import (
+	"context"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// discreetTracers is for instrumentation libraries whose spans tell more than
+// may leave the process: otelhttp records the query string in url.full, and
+// both otelhttp and redisotel record the text of errors, in which net/http
+// quotes what the backend sent and Redis the arguments of the command, which
+// name the api key or carry the password.
+type discreetTracers struct{ trace.TracerProvider }
+
+// Tracer implements trace.TracerProvider.
+func (p discreetTracers) Tracer(name string, options ...trace.TracerOption) trace.Tracer {
+	return discreetTracer{p.TracerProvider.Tracer(name, options...)}
+}
+
+type discreetTracer struct{ trace.Tracer }
+
+// Start implements trace.Tracer.
+func (t discreetTracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	ctx, span := t.Tracer.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
+	if span.IsRecording() {
+		span = &discreetSpan{Span: span}
+	}
+	return ctx, span //nolint:spancheck // the caller ends it
+}
+
+type discreetSpan struct {
+	trace.Span
+
+	harmless bool // the error that was recorded is none
+}
+
+// SetAttributes implements trace.Span.
+func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
+	for i := range all {
+		if all[i].Key == attrURL {
+			address, _, _ := strings.Cut(all[i].Value.AsString(), "?")
+			all[i] = attrURL.String(address)
+		}
+	}
+	s.Span.SetAttributes(all...)
+}
+
+// SetStatus implements trace.Span.
+func (s *discreetSpan) SetStatus(code codes.Code, description string) {
+	if !s.harmless {
+		s.Span.SetStatus(code, Unquoted(description))
+	}
+}
+
+// RecordError implements trace.Span. Only redisotel calls it, with a status
+// after it that carries the same text: the kind of error is what is left to
+// say. A script that Redis does not know yet is none, go-redis sends it.
+func (s *discreetSpan) RecordError(err error, _ ...trace.EventOption) {
+	kind := redisErrorType(err)
+	if s.harmless = kind == ""; !s.harmless {
+		s.Span.SetAttributes(attrErrorType.String(kind))
+	}
+}
+
+// Unquoted cuts an error's text off where it begins to quote: what is quoted
+// came from somebody else.
+func Unquoted(text string) string {
+	if i := strings.IndexAny(text, "\"'`"); i >= 0 {
+		text = strings.TrimSpace(text[:i]) + " …"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}

@@ -1,0 +1,108 @@
+package telemetry
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+
+	"tyk_proxy/middleware"
+)
+
+var update = flag.Bool("update", false, "write the generated and golden files instead of comparing them")
+
+const documentFile = "../observability/TELEMETRY.md"
+
+// The document is generated, so that it cannot say other names than the program.
+func TestDocument(t *testing.T) {
+	compareFile(t, documentFile, document())
+}
+
+// compareFile compares with a committed file, or writes it with -update.
+func compareFile(t *testing.T, path, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(got), want); diff != "" {
+		t.Errorf("%s is stale: run go test ./telemetry -update (-file +want):\n%s", path, diff)
+	}
+}
+
+func document() string {
+	var b strings.Builder
+	b.WriteString("# Telemetry\n\n" +
+		"Every span, metric, attribute and event of the gateway. This file is generated from `telemetry/catalogue.go` and\n" +
+		"`middleware/reason.go` by `go test ./telemetry -update`.\n\n" +
+		"The reason of a decision is the same word everywhere: in the answer's `reason`, the label `gateway_reason`, the\n" +
+		"attribute `gateway.reason` of the span and its event, and the log line.\n\n")
+	documentSpans(&b)
+	documentMetrics(&b)
+	documentAttributes(&b)
+	documentReasons(&b)
+	return b.String()
+}
+
+func documentSpans(b *strings.Builder) {
+	b.WriteString("## Spans\n\n| Span | Kind | Parent | Meaning | Attributes |\n|---|---|---|---|---|\n")
+	for _, s := range Spans() {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", s.Name, s.SpanKind, s.Parent, s.Meaning, keys(s.Attributes))
+	}
+	fmt.Fprintf(b, "\nA denial leaves a span's status unset; a failure sets Error and `error.type`. Library spans carry further\n"+
+		"attributes of their semantic conventions.\n\n## Event\n\n`%s` stands on each stage's span, with its stage, verdict and "+
+		"reason, and is the message of\nthe request's log line: debug for allow, info for deny, warning for bypass, error for "+
+		"fail. Lines of the same refusal beyond\n%d a second are left out and counted in `%s`.\n\n",
+		EventDecision, linesPerSecond, AttrSuppressed)
+}
+
+func documentMetrics(b *strings.Builder) {
+	b.WriteString("## Metrics\n\n| Metric | In Prometheus | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|---|\n")
+	for _, m := range Catalogue() {
+		fmt.Fprintf(b, "| `%s` | `%s` | %s | %s | %s | %s |\n", m.Name, m.PrometheusName(), m.Kind, m.Unit, keys(m.Labels), m.Meaning)
+	}
+	fmt.Fprintf(b, "\nThe Go runtime and the process report as `go_*` and `process_*`; `target_info` carries the service's name and\n"+
+		"version. Labels are closed sets: an unknown method is `%s`, and so is every route beyond the first %d, or\n"+
+		"beyond %d combinations with methods and statuses. No key, path, host or other value of a client's is ever a label.\n\n",
+		other, maxRoutes, maxRouteSeries)
+}
+
+func documentAttributes(b *strings.Builder) {
+	b.WriteString("## Attributes and log fields of our own\n\n| Name | On | Meaning |\n|---|---|---|\n")
+	for _, a := range Attributes() {
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", a.Key, a.On, a.Meaning)
+	}
+}
+
+func documentReasons(b *strings.Builder) {
+	b.WriteString("\n## Reasons\n\n| Reason | Stage | Verdict | Status | Log level | Meaning |\n|---|---|---|---|---|---|\n")
+	for _, r := range middleware.Reasons() {
+		info := r.Info()
+		status, stage := "–", info.Stage
+		if info.Status != 0 {
+			status = fmt.Sprint(info.Status)
+		}
+		if stage == middleware.StageAny {
+			stage = "any"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, levelOf(info.Verdict), info.Title)
+	}
+}
+
+func keys(all []attribute.Key) string {
+	names := make([]string, len(all))
+	for i, key := range all {
+		names[i] = "`" + string(key) + "`"
+	}
+	return strings.Join(names, " ")
+}

@@ -1,0 +1,99 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// reconnectDelay bounds the pause between two attempts to reach a collector.
+// gRPC's default grows to two minutes, long after the collector is back.
+const reconnectDelay = 5 * time.Second
+
+// newSpanExporter returns an OTLP exporter, or nil where neither the
+// configuration nor the environment names an endpoint. The exporters
+// themselves read all other OTEL_EXPORTER_OTLP_* variables.
+func newSpanExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error) {
+	if endpoint == "" {
+		return exporterFromEnv(ctx)
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return nil, errors.New("telemetry.traces.endpoint is not a URL such as grpc://jaeger:4317")
+	}
+	switch u.Scheme {
+	case "grpc":
+		// As an option of the dial it also wins over OTEL_EXPORTER_OTLP_CERTIFICATE,
+		// which the exporter prefers to its own WithInsecure.
+		return grpcExporter(ctx, otlptracegrpc.WithEndpoint(u.Host), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	case "grpcs":
+		// The URL form switches on TLS also where OTEL_EXPORTER_OTLP_INSECURE switched it off.
+		return grpcExporter(ctx, otlptracegrpc.WithEndpointURL("https://"+u.Host))
+	case "http":
+		// Certificates of the environment's would be refused for a plain endpoint.
+		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(*u)), otlptracehttp.WithTLSClientConfig(nil))
+	case "https":
+		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(*u)))
+	}
+	return nil, fmt.Errorf("telemetry.traces.endpoint has scheme %q: use grpc, grpcs, http or https", u.Scheme)
+}
+
+// tracesURL completes an OTLP/HTTP endpoint that is host and port only, as
+// OpenTelemetry's own variables do: the exporter takes it literally and would
+// post to "/", where no collector listens.
+func tracesURL(u url.URL) string {
+	if u.Path == "" || u.Path == "/" {
+		u.Path = "/v1/traces"
+	}
+	return u.String()
+}
+
+// exporterFromEnv follows the OpenTelemetry specification: the endpoint and the
+// protocol from the variables for traces, else from the general ones; without
+// a protocol, OTLP over HTTP.
+func exporterFromEnv(ctx context.Context) (sdktrace.SpanExporter, error) {
+	if firstEnv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
+		return nil, nil //nolint:nilnil // no exporter is what was asked for
+	}
+	switch protocol := firstEnv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol {
+	case "grpc":
+		return grpcExporter(ctx, nil)
+	case "", "http/protobuf", "http/json":
+		return otlptracehttp.New(ctx)
+	default:
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use grpc, http/protobuf or http/json", protocol)
+	}
+}
+
+// grpcExporter returns an exporter over gRPC; endpoint may be nil.
+func grpcExporter(
+	ctx context.Context, endpoint otlptracegrpc.Option, dial ...grpc.DialOption,
+) (sdktrace.SpanExporter, error) {
+	delays := backoff.DefaultConfig
+	delays.MaxDelay = reconnectDelay
+	dial = append(dial, grpc.WithConnectParams(grpc.ConnectParams{Backoff: delays, MinConnectTimeout: reconnectDelay}))
+	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(dial...)} // a second one would replace it
+	if endpoint != nil {
+		options = append(options, endpoint)
+	}
+	return otlptracegrpc.New(ctx, options...)
+}
+
+func firstEnv(names ...string) string {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,98 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"tyk_proxy/middleware"
+)
+
+// degradedFor is how long a stage counts as degraded after it last failed: as
+// long as Prometheus' usual scrape interval, so that no failure falls between
+// two scrapes.
+const degradedFor = 15 * time.Second
+
+// degraded knows which stages lately failed or were bypassed.
+type degraded struct {
+	last map[string]*atomic.Int64 // Unix nanoseconds
+	now  func() time.Time
+}
+
+func newDegraded() *degraded {
+	d := &degraded{last: make(map[string]*atomic.Int64), now: time.Now}
+	for _, stage := range middleware.StageNames() {
+		d.last[stage] = &atomic.Int64{}
+	}
+	return d
+}
+
+func (d *degraded) mark(stage string) {
+	if last, ok := d.last[stage]; ok {
+		last.Store(d.now().UnixNano())
+	}
+}
+
+func (d *degraded) observe(meter metric.Meter) error {
+	m := metricNamed(metricDegraded)
+	_, err := meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			now := d.now()
+			for stage, last := range d.last {
+				value := int64(0)
+				if at := last.Load(); at != 0 && now.Sub(time.Unix(0, at)) < degradedFor {
+					value = 1
+				}
+				o.Observe(value, metric.WithAttributes(AttrStage.String(stage)))
+			}
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// ClockOffset reports how far the limiter's clock is ahead of this process'.
+func (p *Providers) ClockOffset(offset func() time.Duration) error {
+	m := metricNamed(metricClockOffset)
+	_, err := p.Meters.Meter(scope).Float64ObservableGauge(m.Name,
+		metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(offset().Seconds())
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// fateCounter counts what became of traces or spans. Every fate is reported
+// from the start: a rate over a counter that is not there yet misses its first
+// increase.
+type fateCounter struct {
+	counter metric.Int64Counter
+	options map[string][]metric.AddOption
+}
+
+func newFateCounter(meter metric.Meter, name string, fates ...string) (*fateCounter, error) {
+	counter, err := newCounter(meter, name)
+	if err != nil {
+		return nil, err
+	}
+	c := &fateCounter{counter: counter, options: make(map[string][]metric.AddOption)}
+	for _, fate := range fates {
+		c.options[fate] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(AttrFate.String(fate)))}
+		c.add(context.Background(), fate, 0)
+	}
+	return c, nil
+}
+
+func (c *fateCounter) add(ctx context.Context, fate string, n int) {
+	c.counter.Add(ctx, int64(n), c.options[fate]...)
+}

@@ -1,0 +1,226 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"tyk_proxy/middleware"
+)
+
+// rig is a pipeline whose stages end as a test says, with its telemetry
+// captured.
+type rig struct {
+	providers *Providers
+	spans     *tracetest.InMemoryExporter
+	log       *bytes.Buffer
+	handler   http.Handler
+	recorder  *Recorder
+}
+
+// script says how a request ends: at a stage, with a reason.
+type script struct {
+	stage  string
+	reason middleware.Reason
+}
+
+func newRig(t *testing.T, cfg TracesConfig, s *script) *rig {
+	t.Helper()
+	r := &rig{spans: tracetest.NewInMemoryExporter(), log: &bytes.Buffer{}}
+	var err error
+	if r.providers, err = setup(t.Context(), Config{Version: "test", Traces: cfg}, r.spans); err != nil {
+		t.Fatal(err)
+	}
+	log := logrus.New()
+	log.SetOutput(r.log)
+	log.SetLevel(logrus.DebugLevel)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	r.recorder, err = r.providers.NewRecorder(log, []byte("a key for key ids"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfgPipeline := middleware.PipelineConfig{
+		Forwarder: scriptedStage{middleware.StageProxy, s}, Observer: r.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
+	}
+	for _, stage := range middleware.StageNames()[:4] {
+		cfgPipeline.Stages = append(cfgPipeline.Stages, scriptedStage{stage, s})
+	}
+	if r.handler, err = r.providers.Server(middleware.NewPipeline(cfgPipeline), 8080, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.providers.Shutdown(context.WithoutCancel(t.Context())) })
+	return r
+}
+
+// serve sends one request and returns the answer and the spans it made.
+func (r *rig) serve(t *testing.T, request *http.Request) (*httptest.ResponseRecorder, tracetest.SpanStubs) {
+	t.Helper()
+	r.spans.Reset()
+	answer := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // a panic's value
+				panic(cause)
+			}
+		}()
+		r.handler.ServeHTTP(answer, request)
+	}()
+	if err := r.providers.Tracers.(interface{ ForceFlush(context.Context) error }).ForceFlush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return answer, r.spans.GetSpans()
+}
+
+// scrape returns the metrics' text.
+func (r *rig) scrape(t *testing.T, accept string) string {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
+	request.Header.Set("Accept", accept)
+	answer := httptest.NewRecorder()
+	r.providers.Metrics.ServeHTTP(answer, request)
+	return answer.Body.String()
+}
+
+type scriptedStage struct {
+	name   string
+	script *script
+}
+
+func (s scriptedStage) Name() string { return s.name }
+
+func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middleware.Outcome {
+	if s.script.stage == s.name {
+		return middleware.Outcome{Reason: s.script.reason}
+	}
+	switch s.name {
+	case middleware.StageAuth:
+		ex.Claims.APIKey = "the-api-key"
+		return middleware.Outcome{Reason: middleware.Authenticated}
+	case middleware.StageTokenLookup:
+		return middleware.Outcome{Reason: middleware.TokenFound}
+	case middleware.StageRouteCheck:
+		ex.Route = "/api/v1/test"
+		return middleware.Outcome{Reason: middleware.RouteAllowed}
+	}
+	ex.Quota = middleware.Quota{Limit: 10, Used: 3, Remaining: 7, Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0)}
+	return middleware.Outcome{Reason: middleware.WithinLimit}
+}
+
+func (s scriptedStage) Forward(_ context.Context, w http.ResponseWriter, ex *middleware.Exchange) middleware.Outcome {
+	reason := middleware.Forwarded
+	if s.script.stage == s.name {
+		reason = s.script.reason
+	}
+	if reason == middleware.Forwarded {
+		ex.Upstream.Status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
+	}
+	return middleware.Outcome{Reason: reason}
+}
+
+// TestGolden shows, for every stage and reason, the whole of what is told about
+// it, in one readable file.
+func TestGolden(t *testing.T) {
+	var b strings.Builder
+	for _, stage := range middleware.StageNames() {
+		for _, reason := range middleware.Reasons() {
+			if owner := reason.Info().Stage; owner != stage && owner != middleware.StageAny {
+				continue
+			}
+			golden(t, &b, &script{stage, reason})
+		}
+	}
+	compareFile(t, "testdata/golden.txt", b.String())
+}
+
+func golden(t *testing.T, b *strings.Builder, s *script) {
+	t.Helper()
+	r := newRig(t, TracesConfig{SampleRatio: 1, KeepPerSecond: 100}, s)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://client-host/api/v1/test?q=1", http.NoBody)
+	answer, spans := r.serve(t, request)
+	want := s.reason.String()
+	fmt.Fprintf(b, "== %s %s\n", s.stage, want)
+	fmt.Fprintf(b, "answer  %d %s\n", answer.Code, problemOf(t, answer, want))
+	for _, span := range spans {
+		if span.Name != spanPrefix+s.stage && span.SpanKind.String() != "server" {
+			continue
+		}
+		fmt.Fprintf(b, "span    %s (%s) %s {%s}\n", span.Name, span.SpanKind, span.Status.Code, attributesOf(span.Attributes))
+		for _, event := range span.Events {
+			fmt.Fprintf(b, "event   %s {%s}\n", event.Name, attributesOf(event.Attributes))
+		}
+	}
+	for line := range strings.Lines(r.scrape(t, "text/plain")) {
+		decision := strings.HasPrefix(line, "gateway_decisions_total") || strings.HasPrefix(line, "gateway_stage_duration_seconds_count")
+		if decision && !strings.HasSuffix(line, " 0\n") && strings.Contains(line, `gateway_stage="`+s.stage+`"`) {
+			b.WriteString("metric  " + line)
+		}
+	}
+	if s.reason.Info().Verdict == middleware.Allow {
+		want = middleware.Forwarded.String() // the line is about how the request ended
+	}
+	fmt.Fprintf(b, "log     %s\n\n", logLine(t, r.log.Bytes(), want))
+}
+
+// problemOf returns the refusal without its trace id, which is random.
+func problemOf(t *testing.T, answer *httptest.ResponseRecorder, want string) string {
+	t.Helper()
+	if answer.Body.Len() == 0 {
+		return "(no body)"
+	}
+	var problem middleware.Problem
+	if err := json.Unmarshal(answer.Body.Bytes(), &problem); err != nil {
+		t.Fatal(err)
+	}
+	if problem.Reason != want || problem.TraceID == "" || problem.TraceID != answer.Header().Get("X-Trace-Id") {
+		t.Errorf("problem has reason %q and a trace id %q, want reason %q and the id of X-Trace-Id", problem.Reason, problem.TraceID, want)
+	}
+	return fmt.Sprintf("%s %q", problem.Type, problem.Title)
+}
+
+// logLine returns the request's line without what differs from run to run.
+func logLine(t *testing.T, line []byte, want string) string {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal(line, &fields); err != nil {
+		t.Fatalf("not one JSON line: %v", err)
+	}
+	if fields[string(AttrReason)] != want {
+		t.Errorf("the line says reason %v, want %s", fields[string(AttrReason)], want)
+	}
+	for _, random := range []string{"time", logTraceID, logSpanID, logDuration} {
+		if _, ok := fields[random]; !ok {
+			t.Errorf("the line has no %s", random)
+		}
+		delete(fields, random)
+	}
+	out, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// attributesOf lists the gateway's and the HTTP outcome's attributes in order.
+func attributesOf(all []attribute.KeyValue) string {
+	var texts []string
+	for _, kv := range all {
+		key := string(kv.Key)
+		if strings.HasPrefix(key, "gateway.") || key == "error.type" || key == string(attrRoute) || key == string(attrStatus) {
+			texts = append(texts, key+"="+kv.Value.String())
+		}
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, " ")
+}

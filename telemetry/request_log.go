@@ -1,0 +1,150 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
+
+	"tyk_proxy/middleware"
+)
+
+// linesPerSecond bounds the log lines of one stage and reason, except for
+// allowed requests, whose lines are the access log.
+const linesPerSecond = 10
+
+// requestLog writes one line per request. A flood of the same refusal must not
+// drown the others: beyond so many per second its lines are left out, and the
+// next one that is written, or one a second later, says how many.
+type requestLog struct {
+	log *logrus.Logger
+
+	mu    sync.Mutex
+	gates map[gateKey]*gate
+}
+
+type gateKey struct {
+	stage  string
+	reason middleware.Reason
+}
+
+type gate struct {
+	limiter    *rate.Limiter
+	suppressed int64
+	pending    bool // a line that reports what was suppressed will be written
+}
+
+func newRequestLog(log *logrus.Logger) *requestLog {
+	return &requestLog{log: log, gates: make(map[gateKey]*gate)}
+}
+
+// write writes the line of a request; fields is called only if it is written.
+func (l *requestLog) write(_ context.Context, d middleware.Decision, fields func() logrus.Fields) {
+	level := levelOf(d.Outcome.Verdict())
+	if !l.log.IsLevelEnabled(level) {
+		return
+	}
+	suppressed := int64(0)
+	if d.Outcome.Verdict() != middleware.Allow {
+		var pass bool
+		if suppressed, pass = l.pass(gateKey{d.Stage, d.Outcome.Reason}); !pass {
+			return
+		}
+	}
+	line := fields()
+	if suppressed > 0 {
+		line[string(AttrSuppressed)] = suppressed
+	}
+	l.log.WithFields(line).Log(level, EventDecision)
+}
+
+// pass reports whether a line may be written, and how many were not since the
+// last one.
+func (l *requestLog) pass(key gateKey) (suppressed int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.gates[key]
+	if g == nil {
+		g = &gate{limiter: rate.NewLimiter(linesPerSecond, linesPerSecond)}
+		l.gates[key] = g
+	}
+	if !g.limiter.Allow() {
+		g.suppressed++
+		if !g.pending {
+			g.pending = true
+			time.AfterFunc(time.Second, func() { l.report(key, g) })
+		}
+		return 0, false
+	}
+	suppressed, g.suppressed = g.suppressed, 0
+	return suppressed, true
+}
+
+// report writes how many lines were left out, where no later line did.
+func (l *requestLog) report(key gateKey, g *gate) {
+	l.mu.Lock()
+	suppressed := g.suppressed
+	g.suppressed, g.pending = 0, false
+	l.mu.Unlock()
+	if suppressed == 0 {
+		return
+	}
+	info := key.reason.Info()
+	l.log.WithFields(logrus.Fields{
+		string(AttrStage):      key.stage,
+		string(AttrVerdict):    info.Verdict.String(),
+		string(AttrReason):     info.Name,
+		string(AttrSuppressed): suppressed,
+	}).Log(levelOf(info.Verdict), EventDecision)
+}
+
+// fields are a request's line: the same names as on its spans.
+func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
+	fields := logrus.Fields{
+		string(attrMethod):   methodLabel(ex.Request.Method),
+		string(attrRoute):    ex.Route,
+		string(attrStatus):   d.Status,
+		string(attrBodySize): d.Bytes,
+		logDuration:          d.Elapsed.Seconds(),
+		string(AttrStage):    d.Stage,
+		string(AttrVerdict):  d.Outcome.Verdict().String(),
+		string(AttrReason):   d.Outcome.Reason.String(),
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		fields[logTraceID], fields[logSpanID] = sc.TraceID().String(), sc.SpanID().String()
+	}
+	if ex.Claims.APIKey != "" {
+		fields[string(AttrKeyID)] = r.keyIDs.of(ex.Claims.APIKey)
+	}
+	if ex.Quota.Window > 0 {
+		fields[string(AttrLimit)], fields[string(AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
+		fields[string(AttrReset)], fields[string(AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
+		fields[string(AttrSource)] = sourceRedis
+	}
+	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
+		fields[logError] = Unquoted(d.Outcome.Err.Error())
+		var fault *middleware.PanicError
+		if errors.As(d.Outcome.Err, &fault) {
+			fields[logStack] = string(fault.Stack)
+		}
+	}
+	return fields
+}
+
+func levelOf(v middleware.Verdict) logrus.Level {
+	switch v {
+	case middleware.Allow:
+		return logrus.DebugLevel
+	case middleware.Deny:
+		return logrus.InfoLevel
+	case middleware.Bypass:
+		return logrus.WarnLevel
+	case middleware.Fail:
+		return logrus.ErrorLevel
+	}
+	return logrus.ErrorLevel
+}

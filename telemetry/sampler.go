@@ -1,0 +1,96 @@
+package telemetry
+
+import (
+	"sync/atomic"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
+
+	"tyk_proxy/middleware"
+)
+
+// maxRecording bounds the requests whose spans are held in memory at the same
+// time. Beyond it, requests are served without spans.
+const maxRecording = 10_000
+
+// sampler decides at a request's start whether its spans are recorded, and at
+// its end whether they are exported:
+//
+//   - Allowed, quick requests are exported if the ratio chose them.
+//   - Refused, failed, bypassed and slow requests are exported at any ratio, up
+//     to so many per second. Their spans have to be recorded before anyone
+//     knows how the request ends, so all requests are recorded, unless keeping
+//     is off.
+//
+// A request that the ratio chose and that reached the backend is exported
+// without regard to the cap: the backend was told so (the traceparent's
+// sampled flag) and may have exported its part.
+type sampler struct {
+	ratio  sdktrace.Sampler
+	keep   bool
+	slow   time.Duration
+	cap    *rate.Limiter
+	active atomic.Int64 // requests whose spans are held
+}
+
+func newSampler(cfg TracesConfig) *sampler {
+	return &sampler{
+		ratio: sdktrace.TraceIDRatioBased(cfg.SampleRatio),
+		keep:  cfg.KeepPerSecond > 0,
+		slow:  cfg.SlowThreshold,
+		cap:   rate.NewLimiter(rate.Limit(cfg.KeepPerSecond), cfg.KeepPerSecond),
+	}
+}
+
+// Description implements sdktrace.Sampler.
+func (s *sampler) Description() string { return "tyk_proxy{" + s.ratio.Description() + "}" }
+
+// ShouldSample implements sdktrace.Sampler. A span outside a request, such as
+// that of a probe's PING, is not recorded.
+func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	parent := trace.SpanContextFromContext(p.ParentContext)
+	result := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: parent.TraceState()}
+	switch {
+	case requestTraceFrom(p.ParentContext) == nil:
+		return result
+	case parent.IsValid() && !parent.IsRemote():
+		if trace.SpanFromContext(p.ParentContext).IsRecording() {
+			result.Decision = recordOnly(parent.IsSampled())
+		}
+		return result
+	case s.active.Load() >= maxRecording:
+		return result
+	}
+	sampled := parent.IsSampled() // of a trusted caller: others start a trace of their own
+	if !parent.IsValid() {
+		sampled = s.ratio.ShouldSample(p).Decision == sdktrace.RecordAndSample
+	}
+	if sampled || s.keep {
+		result.Decision = recordOnly(sampled)
+	}
+	return result
+}
+
+func recordOnly(sampled bool) sdktrace.SamplingDecision {
+	if sampled {
+		return sdktrace.RecordAndSample
+	}
+	return sdktrace.RecordOnly
+}
+
+// fate decides at a request's end what becomes of its trace.
+func (s *sampler) fate(sampled bool, d middleware.Decision) string {
+	matters := d.Outcome.Verdict() != middleware.Allow || s.slow > 0 && d.Elapsed >= s.slow
+	switch {
+	case sampled && d.Stage == middleware.StageProxy:
+		return fateSampled
+	case matters && s.cap.Allow():
+		return fateKept
+	case matters:
+		return fateOverCap
+	default:
+		return fateNotSampled
+	}
+}

@@ -1,0 +1,70 @@
+package telemetry
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// series is one line of /metrics.
+type series struct {
+	name   string
+	labels map[string]string
+}
+
+var (
+	seriesLine = regexp.MustCompile(`^(\w+)(?:\{(.*)\})? \S+$`)
+	labelPair  = regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"(?:,|$)`)
+)
+
+// seriesOf reads the text format, in which each series is a line.
+func seriesOf(t *testing.T, text string) []series {
+	t.Helper()
+	var all []series
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "#") || line == "" {
+			continue
+		}
+		found := seriesLine.FindStringSubmatch(line)
+		if found == nil {
+			t.Fatalf("no series: %s", line)
+		}
+		s := series{name: found[1], labels: map[string]string{}}
+		for _, pair := range labelPair.FindAllStringSubmatch(found[2], -1) {
+			s.labels[pair[1]] = pair[2]
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// seriesEach is how many series a set of labels makes: a histogram has one for
+// each boundary, +Inf, its sum and its count.
+func (m Metric) seriesEach() int {
+	if m.Kind == KindHistogram {
+		return len(m.Buckets) + 3
+	}
+	return 1
+}
+
+// owns reports whether a scraped name is this metric's.
+func (m Metric) owns(name string) bool {
+	base := m.PrometheusName()
+	return name == base || m.Kind == KindHistogram && slices.Contains([]string{base + "_bucket", base + "_sum", base + "_count"}, name)
+}
+
+// ownerOf returns the metric of the catalogue to which a series belongs.
+func ownerOf(name string) (Metric, bool) {
+	for _, m := range Catalogue() {
+		if m.owns(name) {
+			return m, true
+		}
+	}
+	return Metric{}, false
+}
+
+func labelName(key attribute.Key) string { return strings.ReplaceAll(string(key), ".", "_") }

@@ -1,0 +1,64 @@
+package telemetry
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// maxSpansPerTrace bounds what one request may hold in memory. A request has
+// nine spans; retries and redirects of libraries may add some.
+const maxSpansPerTrace = 64
+
+// requestTrace holds a request's spans until it is known whether they are
+// exported. It travels in the request's context, from the edge to every span.
+type requestTrace struct {
+	// exported says that the spans will be exported; it is final once true.
+	exported atomic.Bool
+
+	// What otelhttp cannot see by itself; of the goroutine that serves the request.
+	upgraded bool // the connection was handed over
+	aborted  bool // the response broke off
+
+	mu    sync.Mutex
+	root  trace.SpanID
+	spans []sdktrace.ReadOnlySpan
+	ended bool // the root has ended and the spans were handed on or dropped
+}
+
+type requestTraceKey struct{}
+
+func withRequestTrace(ctx context.Context, t *requestTrace) context.Context {
+	return context.WithValue(ctx, requestTraceKey{}, t)
+}
+
+func requestTraceFrom(ctx context.Context) *requestTrace {
+	t, _ := ctx.Value(requestTraceKey{}).(*requestTrace)
+	return t
+}
+
+// add keeps a span that ended. It returns the spans that can be exported now:
+// all of them when the root ends, or one that ends after the root.
+func (t *requestTrace) add(span sdktrace.ReadOnlySpan) (ready []sdktrace.ReadOnlySpan, lost int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.ended:
+		ready = []sdktrace.ReadOnlySpan{span}
+	case span.SpanContext().SpanID() == t.root:
+		t.ended = true
+		ready, t.spans = append(t.spans, span), nil
+	case len(t.spans) >= maxSpansPerTrace:
+		return nil, 1
+	default:
+		t.spans = append(t.spans, span)
+		return nil, 0
+	}
+	if !t.exported.Load() {
+		return nil, 0
+	}
+	return ready, 0
+}
