@@ -125,7 +125,8 @@ func TestFlushInBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.exported.Load() != 3*traces || c.largest >= batchSpans+maxSpansPerTrace {
-		t.Errorf("%d spans exported, at most %d at once; want %d, in batches of about %d", f.exported.Load(), c.largest, 3*traces, batchSpans)
+		t.Errorf("%d spans exported, at most %d at once; want %d, in batches of about %d",
+			f.exported.Load(), c.largest, 3*traces, batchSpans)
 	}
 	if err := b.shutdown(t.Context()); err != nil {
 		t.Fatal(err)

@@ -180,16 +180,17 @@ func TestNoExporter(t *testing.T) {
 }
 
 func TestResource(t *testing.T) {
+	type attributes = map[attribute.Key]string
 	for name, tt := range map[string]struct {
 		configured, service, attributes string // of the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
-		want                            map[attribute.Key]string
+		want                            attributes
 	}{
-		"silence":         {want: map[attribute.Key]string{"service.name": "tyk_proxy", "service.version": "v1"}},
-		"config":          {"a", "b", "service.name=c,k=v", map[attribute.Key]string{"service.name": "a", "service.version": "v1", "k": "v"}},
-		"service name":    {"", "b", "service.name=c", map[attribute.Key]string{"service.name": "b", "service.version": "v1"}},
-		"attributes":      {"", "", "service.name=c", map[attribute.Key]string{"service.name": "c", "service.version": "v1"}},
-		"escaped":         {"", "", "k=a%2Cb", map[attribute.Key]string{"service.name": "tyk_proxy", "service.version": "v1", "k": "a,b"}},
-		"partly nonsense": {"", "", "k=v,nonsense", map[attribute.Key]string{"service.name": "tyk_proxy", "service.version": "v1", "k": "v"}},
+		"silence":         {want: attributes{"service.name": "tyk_proxy", "service.version": "v1"}},
+		"config":          {"a", "b", "service.name=c,k=v", attributes{"service.name": "a", "service.version": "v1", "k": "v"}},
+		"service name":    {"", "b", "service.name=c", attributes{"service.name": "b", "service.version": "v1"}},
+		"attributes":      {"", "", "service.name=c", attributes{"service.name": "c", "service.version": "v1"}},
+		"escaped":         {"", "", "k=a%2Cb", attributes{"service.name": "tyk_proxy", "service.version": "v1", "k": "a,b"}},
+		"partly nonsense": {"", "", "k=v,nonsense", attributes{"service.name": "tyk_proxy", "service.version": "v1", "k": "v"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			silence(t)
@@ -199,7 +200,7 @@ func TestResource(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := make(map[attribute.Key]string)
+			got := make(attributes)
 			for _, kv := range res.Attributes() {
 				if !strings.HasPrefix(string(kv.Key), "telemetry.sdk.") {
 					got[kv.Key] = kv.Value.AsString()

@@ -172,7 +172,9 @@ func TestExemplarsLeadSomewhere(t *testing.T) {
 			t.Errorf("an exemplar of %s names a trace that was not exported", match[1])
 		}
 	}
-	for _, name := range []string{"gateway_decisions_total", "gateway_stage_duration_seconds_bucket", "http_server_request_duration_seconds_bucket"} {
+	for _, name := range []string{
+		"gateway_decisions_total", "gateway_stage_duration_seconds_bucket", "http_server_request_duration_seconds_bucket",
+	} {
 		if found[name] == 0 {
 			t.Errorf("%s has no exemplar", name)
 		}

@@ -175,6 +175,7 @@ func TestCanaryInRedisErrors(t *testing.T) {
 func TestCanaryInFaults(t *testing.T) {
 	c := newCanaries()
 	secret, password := c["JWT secret"], c["Redis password"]
+	c["short JWT secret"] = secret[:20] // which is a fault
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +187,7 @@ func TestCanaryInFaults(t *testing.T) {
 	rows := [][]string{{"-version"}, {"-help"}, {"-no-such-flag"}, {"-config", file}, {"-config", file, "-healthcheck"}}
 	for _, text := range []string{
 		`{"application":{"token":{"jwt_secret":"` + secret + `","algorithm":"HS512"}}}`,
-		`{"application":{"token":{"jwt_secret":"` + secret[:20] + `"}}}`,
+		`{"application":{"token":{"jwt_secret":"` + c["short JWT secret"] + `"}}}`,
 		`{"application":{"token":{"jwt_secret":["` + secret + `"]}}}`,
 		`{"application":{"token":{"jwt_secret":{"` + secret + `":1}}}}`,
 		`{"application":{"token":{"jwt_secrt":"` + secret + `"}}}`,

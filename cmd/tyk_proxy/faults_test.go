@@ -76,7 +76,7 @@ func TestCollectorFaults(t *testing.T) {
 func outage(t *testing.T, p *program, jwt string, requests int, fates ...string) {
 	t.Helper()
 	before := p.fates("spans")
-	got := p.hammer("/api/v1/test", jwt, requests)
+	got := p.hammer(jwt, requests)
 	if got.statuses[http.StatusOK] != requests {
 		t.Errorf("statuses %v, want 200 only", got.statuses)
 	}

@@ -82,7 +82,8 @@ func TestEveryRefusalIsInJaeger(t *testing.T) {
 	if err := client.Set(context.Background(), broken.StorageKey, "{", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
-	refused := []answer{
+	refused := make([]answer, 0, 16)
+	refused = append(refused,
 		p.get("/api/v1/test", ""),
 		p.get("/api/v1/test", "no.jwt"),
 		p.get("/api/v1/test", token.JWT[:strings.LastIndexByte(token.JWT, '.')+1]+strings.Repeat("A", 43)),
@@ -95,7 +96,7 @@ func TestEveryRefusalIsInJaeger(t *testing.T) {
 		p.get("/api/v1/test?garbage", token.JWT),
 		p.get("/api/v1/test?never", token.JWT),
 		p.stall(token.JWT),
-	}
+	)
 	redis.Stop()
 	refused = append(refused, p.get("/api/v1/test", token.JWT))
 
@@ -137,7 +138,8 @@ func checkRefusal(t *testing.T, j *jaeger, got answer) {
 		}
 		return tags != nil
 	})
-	reason := middleware.Reasons()[slices.IndexFunc(middleware.Reasons(), func(r middleware.Reason) bool { return r.String() == problem.Reason })]
+	all := middleware.Reasons()
+	reason := all[slices.IndexFunc(all, func(r middleware.Reason) bool { return r.String() == problem.Reason })]
 	want := jaegerTags{
 		"gateway.reason": problem.Reason, "gateway.verdict": reason.Info().Verdict.String(), "gateway.stage": reason.Info().Stage,
 		"http.response.status_code": fmt.Sprint(got.status),
