@@ -77,10 +77,10 @@ vuln: ## Look for known vulnerabilities in what is called and in what is require
 # Renamed only when it is whole: a build that was stopped leaves nothing that
 # looks like a server.
 jaeger: ## Build the Jaeger that the tests use, unless it is there (5 minutes)
-	@server="$(JAEGER_CACHE)/jaeger-$(JAEGER_VERSION)"; \
+	@server="$(JAEGER_CACHE)/jaeger2-$(JAEGER_VERSION)"; \
 	if [ -x "$$server" ]; then echo "$$server is there"; exit 0; fi; \
 	mkdir -p "$(JAEGER_CACHE)" && \
-	CGO_ENABLED=0 $(GO) -C tools/jaeger build -ldflags="-s -w" -o "$$server.part" $(JAEGER_MODULE)/cmd/all-in-one && \
+	CGO_ENABLED=0 $(GO) -C tools/jaeger build -ldflags="-s -w" -o "$$server.part" $(JAEGER_MODULE)/cmd/jaeger && \
 	mv "$$server.part" "$$server" && echo "built $$server"
 
 up: ## Start gateway, Redis and backend in containers; wait until healthy

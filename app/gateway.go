@@ -2,20 +2,12 @@ package app
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +56,7 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	recorder, err := providers.NewRecorder(logger, keyIDSecret(cfg))
+	recorder, err := providers.NewRecorder(logger, keyIDSecret(cfg)) //nolint:contextcheck // a counter at 0 belongs to no request
 	if err != nil {
 		return nil, err
 	}
@@ -73,28 +65,10 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 		return nil, err
 	}
 	g := &Gateway{cfg: cfg, log: logger, redis: client, providers: providers}
-	proxy, err := g.newProxy()
+	pipeline, err := g.newPipeline(auth, recorder)
 	if err != nil {
 		return nil, err
 	}
-	budget := time.Duration(cfg.Redis.Timeout)
-	counter := redisstore.NewCounter(client, time.Duration(cfg.RateLimit.Window), budget, nil)
-	if err := providers.ClockOffset(counter.ClockOffset); err != nil {
-		return nil, err
-	}
-	pipeline := middleware.NewPipeline(middleware.PipelineConfig{
-		Stages: []middleware.Stage{
-			auth,
-			middleware.NewTokenLookup(redisstore.NewTokens(client, budget), nil),
-			middleware.RouteCheck{},
-			middleware.NewRateLimit(counter),
-		},
-		Forwarder:     proxy,
-		Observer:      recorder,
-		TraceID:       telemetry.TraceID,
-		TraceIDHeader: cfg.Telemetry.TraceIDHeader,
-		WriteTimeout:  time.Duration(cfg.ServerTimeouts.WriteTimeout),
-	})
 	instrumented, err := providers.Server(pipeline, cfg.Application.Port, trusted)
 	if err != nil {
 		return nil, err
@@ -105,106 +79,30 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	return g, nil
 }
 
-func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
-	var publicKey []byte
-	if cfg.PublicKeyFile != "" {
-		var err error
-		if publicKey, err = os.ReadFile(cfg.PublicKeyFile); err != nil {
-			return nil, fmt.Errorf("application.token.public_key_file: %w", err)
-		}
-	}
-	key, err := middleware.ParseKey(cfg.Algorithm, []byte(string(cfg.JWTSecret)), publicKey)
-	if err != nil {
-		return nil, fmt.Errorf("application.token.public_key_file: %w", err)
-	}
-	return middleware.NewAuth(middleware.AuthConfig{
-		Algorithm: cfg.Algorithm,
-		Key:       key,
-		Leeway:    time.Duration(cfg.Leeway),
-	}), nil
-}
-
-func newRedis(cfg RedisConfig) (*redis.Client, error) {
-	o := redisstore.Options{
-		Addr:        cfg.Addr,
-		Username:    cfg.Username,
-		Password:    string(cfg.Password),
-		DB:          cfg.DB,
-		DialTimeout: time.Duration(cfg.DialTimeout),
-		Timeout:     time.Duration(cfg.Timeout),
-		PoolTimeout: time.Duration(cfg.PoolTimeout),
-		PoolSize:    cfg.PoolSize,
-	}
-	if cfg.TLS {
-		host, _, err := net.SplitHostPort(cfg.Addr)
-		if err != nil {
-			return nil, fmt.Errorf("redis.addr: %w", err)
-		}
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-		if cfg.TLSCAFile != "" {
-			pem, err := os.ReadFile(cfg.TLSCAFile)
-			if err != nil {
-				return nil, fmt.Errorf("redis.tls_ca_file: %w", err)
-			}
-			o.TLS.RootCAs = x509.NewCertPool()
-			if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, errors.New("redis.tls_ca_file: holds no PEM certificate")
-			}
-		}
-	}
-	return redisstore.NewClient(o), nil
-}
-
-func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client) (*telemetry.Providers, error) {
-	providers, err := telemetry.Setup(ctx, telemetry.Config{
-		ServiceName: cfg.ServiceName,
-		Version:     Version,
-		Traces: telemetry.TracesConfig{
-			Endpoint:      cfg.Traces.Endpoint,
-			SampleRatio:   cfg.Traces.SampleRatio,
-			SlowThreshold: time.Duration(cfg.Traces.SlowThreshold),
-			KeepPerSecond: cfg.Traces.KeepPerSecond,
-		},
-	})
+// newPipeline puts the stages in their order.
+func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observer) (*middleware.Pipeline, error) {
+	proxy, err := g.newProxy()
 	if err != nil {
 		return nil, err
 	}
-	return providers, providers.Redis(client)
-}
-
-// keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived
-// from the JWT secret, it is the same in every gateway that accepts the same
-// tokens; with a public key there is nothing secret to derive it from, and
-// ids then last as long as the process.
-func keyIDSecret(cfg Config) []byte {
-	if secret := cfg.Telemetry.KeyIDSecret; secret != "" {
-		return []byte(string(secret))
+	budget := time.Duration(g.cfg.Redis.Timeout)
+	counter := redisstore.NewCounter(g.redis, time.Duration(g.cfg.RateLimit.Window), budget, nil)
+	if err := g.providers.ClockOffset(counter.ClockOffset); err != nil {
+		return nil, err
 	}
-	if strings.HasPrefix(cfg.Application.Token.Algorithm, "HS") {
-		mac := hmac.New(sha256.New, []byte(string(cfg.Application.Token.JWTSecret)))
-		mac.Write([]byte("tyk_proxy gateway.key.id"))
-		return mac.Sum(nil)
-	}
-	random := make([]byte, sha256.Size)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
-	return random
-}
-
-// parseNetworks reads CIDRs; a bare address stands for itself.
-func parseNetworks(texts []string) ([]netip.Prefix, error) {
-	networks := make([]netip.Prefix, 0, len(texts))
-	for _, text := range texts {
-		if addr, err := netip.ParseAddr(text); err == nil {
-			networks = append(networks, netip.PrefixFrom(addr, addr.BitLen()))
-			continue
-		}
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("telemetry.trusted_proxies: %w", err)
-		}
-		networks = append(networks, network)
-	}
-	return networks, nil
+	return middleware.NewPipeline(middleware.PipelineConfig{
+		Stages: []middleware.Stage{
+			auth,
+			middleware.NewTokenLookup(redisstore.NewTokens(g.redis, budget), nil),
+			middleware.RouteCheck{},
+			middleware.NewRateLimit(counter),
+		},
+		Forwarder:     proxy,
+		Observer:      observer,
+		TraceID:       telemetry.TraceID,
+		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
+		WriteTimeout:  time.Duration(g.cfg.ServerTimeouts.WriteTimeout),
+	}), nil
 }
 
 func (g *Gateway) newProxy() (*middleware.Proxy, error) {

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -101,9 +102,9 @@ func newStageRecords(stage string) stageRecords {
 			AttrVerdict.String(info.Verdict.String()),
 			AttrReason.String(info.Name),
 		}
-		attributes := decision
+		attributes := slices.Clone(decision)
 		if info.Verdict == middleware.Fail {
-			attributes = append(decision[:3:3], attrErrorType.String(info.Name))
+			attributes = append(attributes, attrErrorType.String(info.Name))
 		}
 		records.byReason[reason] = reasonRecords{
 			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},

@@ -91,7 +91,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 		// OpenMetrics is the format that carries exemplars.
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	}
-	if err := p.startTracing(cfg.Traces, res, exporter); err != nil {
+	if err := p.startTracing(cfg.Traces, res, exporter); err != nil { //nolint:contextcheck // what it starts belongs to no request
 		return nil, err
 	}
 	p.shutdown = append(p.shutdown, meters.Shutdown)
@@ -187,7 +187,7 @@ func views() []sdkmetric.View {
 // Shutdown sends what is still queued and stops. It returns when that is done
 // or ctx ends.
 func (p *Providers) Shutdown(ctx context.Context) error {
-	var errs []error
+	errs := make([]error, 0, len(p.shutdown))
 	for _, stop := range p.shutdown {
 		errs = append(errs, stop(ctx))
 	}

@@ -50,7 +50,8 @@ func (t *requestTrace) add(span sdktrace.ReadOnlySpan) (ready []sdktrace.ReadOnl
 		ready = []sdktrace.ReadOnlySpan{span}
 	case span.SpanContext().SpanID() == t.root:
 		t.ended = true
-		ready, t.spans = append(t.spans, span), nil
+		t.spans = append(t.spans, span)
+		ready, t.spans = t.spans, nil
 	case len(t.spans) >= maxSpansPerTrace:
 		return nil, 1
 	default:

@@ -136,10 +136,10 @@ func TestMakeJaegerBuildsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 1 || files[0].Name() != "jaeger-"+version {
-		t.Fatalf("the cache has %v, want jaeger-%s", files, version)
+	if len(files) != 1 || files[0].Name() != "jaeger2-"+version {
+		t.Fatalf("the cache has %v, want jaeger2-%s", files, version)
 	}
-	if text, err := os.ReadFile(dir + "/tyk_proxy/jaeger-" + version); string(text) != "built\n" {
+	if text, err := os.ReadFile(dir + "/tyk_proxy/jaeger2-" + version); string(text) != "built\n" {
 		t.Errorf("the file says %q, %v; want that it was built once", text, err)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"tyk_proxy/middleware/storetest"
 )
 
 // What a breakable collector does with an export.
@@ -47,7 +49,11 @@ type breakable struct {
 
 func newBreakable(tb testing.TB, scheme string) *breakable {
 	tb.Helper()
-	c := &breakable{addr: freeAddr(tb), tb: tb, traces: make(map[string]bool)}
+	addr, err := storetest.FreeAddr()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &breakable{addr: addr, tb: tb, traces: make(map[string]bool)}
 	c.url = scheme + "://" + c.addr
 	tb.Cleanup(c.down)
 	return c

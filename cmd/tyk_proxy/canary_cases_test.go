@@ -184,7 +184,9 @@ func TestCanaryInFaults(t *testing.T) {
 	busy := c.config("127.0.0.1:1", "http://127.0.0.1:1", "")
 	busy.Monitoring.Port = taken.Addr().(*net.TCPAddr).Port
 	file := writeConfig(t, busy)
-	rows := [][]string{{"-version"}, {"-help"}, {"-no-such-flag"}, {"-config", file}, {"-config", file, "-healthcheck"}}
+	rows := make([][]string, 0, 32)
+	rows = append(rows, []string{"-version"}, []string{"-help"}, []string{"-no-such-flag"},
+		[]string{"-config", file}, []string{"-config", file, "-healthcheck"})
 	for _, text := range []string{
 		`{"application":{"token":{"jwt_secret":"` + secret + `","algorithm":"HS512"}}}`,
 		`{"application":{"token":{"jwt_secret":"` + c["short JWT secret"] + `"}}}`,

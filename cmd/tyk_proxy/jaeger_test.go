@@ -50,7 +50,7 @@ func TestTraceInJaeger(t *testing.T) {
 
 	trace := j.await(got.header.Get("X-Trace-Id"), 9)
 	want := strings.TrimPrefix(`
-server GET /api/v1/test [gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow`+
+server GET /api/v1/test [gateway.key.id=<hex> gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow`+
 		` http.response.status_code=200 http.route=/api/v1/test]
   internal gateway.auth [gateway.key.id=<hex> gateway.reason=authenticated gateway.stage=auth gateway.verdict=allow]
   internal gateway.token_lookup [gateway.reason=token_found gateway.stage=token_lookup gateway.verdict=allow]

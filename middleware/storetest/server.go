@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,7 +31,7 @@ type Server struct {
 	dir  string
 	args []string
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
+	done <-chan struct{} // closed when the process has ended
 }
 
 // StartRedis starts a redis-server on a free loopback port, with args added to
@@ -50,7 +49,7 @@ func StartRedis(tb testing.TB, args ...string) *Server {
 	tb.Cleanup(s.Stop)
 	var err error
 	for range startAttempts {
-		if s.Addr, err = freeAddr(); err != nil {
+		if s.Addr, err = FreeAddr(); err != nil {
 			break
 		}
 		if err = s.start(); err == nil {
@@ -105,20 +104,8 @@ func (s *Server) start() error {
 		"--save", "", "--appendonly", "no",
 	}, s.args)
 	cmd := exec.Command("redis-server", args...) //nolint:gosec,noctx // a test's own arguments; Cleanup ends it
-	cmd.SysProcAttr = withParent()
-	started, done := make(chan error), make(chan struct{})
-	go func() {
-		defer close(done)
-		// A parent is a thread to the kernel: this one lives as long as its child.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // killed, which Wait reports as an error
-		}
-	}()
-	if err := <-started; err != nil {
+	done, err := StartProcess(cmd)
+	if err != nil {
 		return err
 	}
 	s.cmd, s.done = cmd, done
@@ -164,12 +151,4 @@ func answers(addr string) bool {
 	n, err := conn.Read(reply)
 	text := string(reply[:n])
 	return err == nil && (strings.HasPrefix(text, "+PONG") || strings.HasPrefix(text, "-NOAUTH"))
-}
-
-func freeAddr() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

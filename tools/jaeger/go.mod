@@ -172,4 +172,4 @@ replace github.com/Shopify/sarama => github.com/Shopify/sarama v1.33.0
 
 require github.com/jaegertracing/jaeger v1.76.0 // indirect
 
-tool github.com/jaegertracing/jaeger/cmd/all-in-one
+tool github.com/jaegertracing/jaeger/cmd/jaeger

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/telemetry"
+)
+
+// What the gateway is wired from, each made from its part of the configuration.
+
+func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
+	var publicKey []byte
+	if cfg.PublicKeyFile != "" {
+		var err error
+		if publicKey, err = os.ReadFile(cfg.PublicKeyFile); err != nil {
+			return nil, fmt.Errorf("application.token.public_key_file: %w", err)
+		}
+	}
+	key, err := middleware.ParseKey(cfg.Algorithm, []byte(string(cfg.JWTSecret)), publicKey)
+	if err != nil {
+		return nil, fmt.Errorf("application.token.public_key_file: %w", err)
+	}
+	return middleware.NewAuth(middleware.AuthConfig{
+		Algorithm: cfg.Algorithm,
+		Key:       key,
+		Leeway:    time.Duration(cfg.Leeway),
+	}), nil
+}
+
+func newRedis(cfg RedisConfig) (*redis.Client, error) {
+	o := redisstore.Options{
+		Addr:        cfg.Addr,
+		Username:    cfg.Username,
+		Password:    string(cfg.Password),
+		DB:          cfg.DB,
+		DialTimeout: time.Duration(cfg.DialTimeout),
+		Timeout:     time.Duration(cfg.Timeout),
+		PoolTimeout: time.Duration(cfg.PoolTimeout),
+		PoolSize:    cfg.PoolSize,
+	}
+	if cfg.TLS {
+		host, _, err := net.SplitHostPort(cfg.Addr)
+		if err != nil {
+			return nil, fmt.Errorf("redis.addr: %w", err)
+		}
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+		if cfg.TLSCAFile != "" {
+			pem, err := os.ReadFile(cfg.TLSCAFile)
+			if err != nil {
+				return nil, fmt.Errorf("redis.tls_ca_file: %w", err)
+			}
+			o.TLS.RootCAs = x509.NewCertPool()
+			if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, errors.New("redis.tls_ca_file: holds no PEM certificate")
+			}
+		}
+	}
+	return redisstore.NewClient(o), nil
+}
+
+func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client) (*telemetry.Providers, error) {
+	providers, err := telemetry.Setup(ctx, telemetry.Config{
+		ServiceName: cfg.ServiceName,
+		Version:     Version,
+		Traces: telemetry.TracesConfig{
+			Endpoint:      cfg.Traces.Endpoint,
+			SampleRatio:   cfg.Traces.SampleRatio,
+			SlowThreshold: time.Duration(cfg.Traces.SlowThreshold),
+			KeepPerSecond: cfg.Traces.KeepPerSecond,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return providers, providers.Redis(client)
+}
+
+// keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived
+// from the JWT secret, it is the same in every gateway that accepts the same
+// tokens; with a public key there is nothing secret to derive it from, and
+// ids then last as long as the process.
+func keyIDSecret(cfg Config) []byte {
+	if secret := cfg.Telemetry.KeyIDSecret; secret != "" {
+		return []byte(string(secret))
+	}
+	if strings.HasPrefix(cfg.Application.Token.Algorithm, "HS") {
+		mac := hmac.New(sha256.New, []byte(string(cfg.Application.Token.JWTSecret)))
+		mac.Write([]byte("tyk_proxy gateway.key.id"))
+		return mac.Sum(nil)
+	}
+	random := make([]byte, sha256.Size)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return random
+}
+
+// parseNetworks reads CIDRs; a bare address stands for itself.
+func parseNetworks(texts []string) ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		if addr, err := netip.ParseAddr(text); err == nil {
+			networks = append(networks, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("telemetry.trusted_proxies: %w", err)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
+}
