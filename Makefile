@@ -32,14 +32,14 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' Makefile
 
 build: ## Build ./tyk_proxy and ./token_gen
-	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o tyk_proxy ./cmd/tyk_proxy
-	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o tyk_proxy ./cmd/tyk_proxy
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
 
 # The secret: SECRET, else the gateway's variable, from the environment or the
 # .env that compose reads, else the one in $(CONFIG). It is expanded by the
 # shell alone, and @ keeps the line off the terminal.
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
-	CGO_ENABLED=0 $(GO) build -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
 	@secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
 	[ -n "$$secret" ] || [ ! -f .env ] || secret=$$(sed -n 's/^TYK_PROX_APPLICATION__TOKEN__JWT_SECRET=//p' .env | tr -d \"\'); \
 	[ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG)); \

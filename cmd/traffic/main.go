@@ -1,0 +1,101 @@
+// Command traffic sends a bounded mix of requests to a running gateway, so that
+// its dashboards, alerts and traces have something to show: allowed ones, every
+// refusal that a client can bring about, slow ones and a failing upstream. It
+// stops by itself, says what came back, and links to where it can be seen.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+// settings are what the command line says.
+type settings struct {
+	gateway, redis, secret      string
+	grafana, prometheus, jaeger string
+	rate                        int
+	duration                    time.Duration
+	json                        bool
+}
+
+// The bounds keep a slip of the finger from becoming a load test.
+const (
+	maxRate     = 1000
+	maxDuration = time.Hour
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends anyway
+}
+
+// run returns the exit code: 0 if every answer was as expected, 1 if not, 2
+// where the command line makes no sense.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "traffic:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 2
+	}
+	logging.Disable() // go-redis would report a failed dial beside the one clear line
+	kinds, err := prepare(ctx, s)
+	if err != nil {
+		fmt.Fprintln(stderr, "traffic:", err)
+		return 1
+	}
+	tally := send(ctx, s, kinds, stderr)
+	if err := tally.report(stdout, s); err != nil {
+		fmt.Fprintln(stderr, "traffic:", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("traffic", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.gateway, "gateway", "http://localhost:8080", "URL of the gateway")
+	flags.StringVar(&s.redis, "redis", "localhost:6379", "address of the gateway's Redis, for the tokens")
+	flags.StringVar(&s.secret, "secret", "", "JWT signing secret of the gateway (required; HS256)")
+	flags.StringVar(&s.grafana, "grafana", "http://localhost:3000", "URL of Grafana, for the links")
+	flags.StringVar(&s.prometheus, "prometheus", "http://localhost:9091", "URL of Prometheus, for the links")
+	flags.StringVar(&s.jaeger, "jaeger", "http://localhost:16686", "URL of Jaeger, for the links")
+	flags.IntVar(&s.rate, "rate", 40, "requests a second, at most 1000")
+	flags.DurationVar(&s.duration, "duration", 45*time.Second, "how long, at most 1h")
+	flags.BoolVar(&s.json, "json", false, "report as JSON")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(flags.NArg() > 0, "unexpected argument %q: all settings are flags, see -help", flags.Arg(0))
+	fault(s.secret == "", "-secret is missing: give it the gateway's application.token.jwt_secret (make traffic does)")
+	fault(s.rate < 1 || s.rate > maxRate, "-rate is %d: use 1 to %d", s.rate, maxRate)
+	fault(s.duration < time.Second || s.duration > maxDuration, "-duration is %s: use 1s to %s", s.duration, maxDuration)
+	for name, text := range map[string]string{
+		"gateway": s.gateway, "grafana": s.grafana, "prometheus": s.prometheus, "jaeger": s.jaeger,
+	} {
+		u, err := url.Parse(text)
+		fault(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https", "-%s is not a URL such as http://localhost:8080", name)
+	}
+	return s, errors.Join(faults...)
+}

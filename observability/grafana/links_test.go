@@ -1,0 +1,82 @@
+package grafana_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDashboardsLinkToOneAnother(t *testing.T) {
+	for _, d := range dashboards(t) {
+		if d.UID != uids[d.file] || d.Title == "" || d.Description == "" {
+			t.Errorf("%s: uid %q, title %q, description %q", d.file, d.UID, d.Title, d.Description)
+		}
+		linked := make(map[string]bool)
+		for _, l := range d.Links {
+			if !l.KeepTime || !l.IncludeVars {
+				t.Errorf("%s: the link %q loses the time range or the variables", d.file, l.Title)
+			}
+			linked[strings.TrimPrefix(l.URL, "/d/")] = true
+		}
+		for _, uid := range uids {
+			if linked[uid] == (uid == d.UID) {
+				t.Errorf("%s: links to %s: %v", d.file, uid, linked[uid])
+			}
+		}
+	}
+}
+
+// explorePane is what a link to Explore opens.
+type explorePane struct {
+	Datasource string `json:"datasource"`
+	Queries    []struct {
+		QueryType string `json:"queryType"`
+		Service   string `json:"service"`
+		Tags      string `json:"tags"`
+		Query     string `json:"query"`
+	} `json:"queries"`
+}
+
+var (
+	urls        = regexp.MustCompile(`"url": "([^"]*)"`)
+	placeholder = regexp.MustCompile(`\$\{[^}]*\}`)
+)
+
+// Grafana opens an empty page for a link that it does not understand.
+func TestLinksLeadSomewhere(t *testing.T) {
+	searches := make(map[string]int)
+	for _, d := range dashboards(t) {
+		for _, m := range urls.FindAllSubmatch(d.raw, -1) {
+			u, err := url.Parse(placeholder.ReplaceAllString(string(m[1]), "VALUE"))
+			if err != nil {
+				t.Fatalf("%s: %v", d.file, err)
+			}
+			if uid, ok := strings.CutPrefix(u.Path, "/d/"); ok {
+				if !slices.ContainsFunc(dashboards(t), func(d dashboard) bool { return d.UID == uid }) {
+					t.Errorf("%s: links to the dashboard %q, which is not there", d.file, uid)
+				}
+				continue
+			}
+			var panes map[string]explorePane
+			if err := json.Unmarshal([]byte(u.Query().Get("panes")), &panes); err != nil || u.Path != "/explore" || len(panes) != 1 {
+				t.Fatalf("%s: %s is neither a dashboard nor Explore: %v", d.file, m[1], err)
+			}
+			for _, pane := range panes {
+				if pane.Datasource != "jaeger" || len(pane.Queries) != 1 {
+					t.Errorf("%s: %s does not ask Jaeger", d.file, m[1])
+				}
+				if q := pane.Queries[0]; q.QueryType == "search" && q.Service == "tyk_proxy" {
+					searches[q.Tags]++
+				}
+			}
+		}
+	}
+	for _, tags := range []string{"gateway.reason=rate_limited", "gateway.reason=VALUE"} {
+		if searches[tags] == 0 {
+			t.Errorf("no link searches Jaeger for %s", tags)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package grafana_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tyk_proxy/telemetry"
+)
+
+// query is one question of a dashboard to Prometheus.
+type query struct {
+	where    string
+	expr     string
+	kind     string // of the panel
+	exemplar bool
+}
+
+func queries(t *testing.T) []query {
+	t.Helper()
+	var all []query
+	for _, d := range dashboards(t) {
+		for _, a := range d.Annotations.List {
+			if a.Expr != "" {
+				all = append(all, query{where: d.file + ": " + a.Name, expr: a.Expr, kind: "annotation"})
+			}
+		}
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				if p.Datasource != nil && p.Datasource.Type == "prometheus" {
+					all = append(all, query{d.file + ": " + p.Title + " " + q.RefID, q.Expr, p.Type, q.Exemplar})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Of PromQL only this much is understood here; promtool understands the rest.
+var (
+	quoted     = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
+	selector   = regexp.MustCompile(`([A-Za-z_:][\w:]*)?\{([^{}]*)\}`)
+	matcher    = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)`)
+	grouping   = regexp.MustCompile(`\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
+	window     = regexp.MustCompile(`(\w+)\([^()]*\[([^\]]*)\]`)
+	identifier = regexp.MustCompile(`[A-Za-z_:][\w:]*\b\(?`)
+	braces     = regexp.MustCompile(`\{[^{}]*\}`)
+	brackets   = regexp.MustCompile(`\[[^\]]*\]`)
+	recorded   = regexp.MustCompile(`(?m)^\s*- record: (\S+)$`)
+)
+
+// metricsOf returns the names of the metrics that an expression asks for.
+func metricsOf(expr string) []string {
+	expr = quoted.ReplaceAllString(expr, `""`)
+	for _, re := range []*regexp.Regexp{braces, brackets, grouping} {
+		expr = re.ReplaceAllString(expr, " ")
+	}
+	var names []string
+	for _, word := range identifier.FindAllString(strings.NewReplacer(" (", "(").Replace(expr), -1) {
+		switch {
+		case strings.HasSuffix(word, "("), slices.Contains([]string{"or", "and", "unless", "bool", "offset"}, word):
+		case slices.Contains([]string{"sum", "max", "min", "avg", "count", "topk"}, word):
+		default:
+			names = append(names, word)
+		}
+	}
+	return names
+}
+
+func TestQueriesAskForWhatExists(t *testing.T) {
+	known := make(map[string]bool)
+	labels := map[string]bool{"job": true, "instance": true, "le": true, "quantile": true, "__name__": true,
+		"otel_metric_overflow": true, "service_name": true, "service_version": true, "version": true}
+	for _, m := range telemetry.Catalogue() {
+		name := m.PrometheusName()
+		known[name] = m.Kind != telemetry.KindHistogram
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			known[name+suffix] = m.Kind == telemetry.KindHistogram
+		}
+		for _, label := range m.Labels {
+			labels[strings.ReplaceAll(string(label), ".", "_")] = true
+		}
+	}
+	for _, m := range recorded.FindAllSubmatch(read(t, "../prometheus/rules/recording.yml"), -1) {
+		known[string(m[1])] = true
+	}
+	foreign := regexp.MustCompile(`^(?:(?:go|process|scrape|prometheus)_\w+|up|target_info)$`)
+	for _, q := range queries(t) {
+		for _, name := range metricsOf(q.expr) {
+			if !known[name] && !foreign.MatchString(name) {
+				t.Errorf("%s: there is no metric %s", q.where, name)
+			}
+		}
+		expr := quoted.ReplaceAllString(q.expr, `""`)
+		var used []string
+		for _, m := range selector.FindAllStringSubmatch(expr, -1) {
+			for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+				used = append(used, l[1])
+			}
+		}
+		for _, m := range grouping.FindAllStringSubmatch(expr, -1) {
+			used = append(used, strings.FieldsFunc(m[1], func(r rune) bool { return r == ',' || r == ' ' })...)
+		}
+		for _, label := range used {
+			if !labels[label] {
+				t.Errorf("%s: no metric has the label %s", q.where, label)
+			}
+		}
+	}
+}
+
+// What is recorded for a whole job has no instance.
+func TestQueriesFollowTheVariables(t *testing.T) {
+	for _, q := range queries(t) {
+		found := selector.FindAllStringSubmatch(q.expr, -1)
+		named := 0
+		for _, m := range found {
+			if m[1] != "" {
+				named++
+			}
+			if !strings.Contains(m[2], `job=~"$job"`) ||
+				!strings.HasPrefix(m[1], "job:") && !strings.Contains(m[2], `instance=~"$instance"`) {
+				t.Errorf("%s: %s does not follow job and instance", q.where, m[0])
+			}
+		}
+		if len(found) == 0 || named != len(metricsOf(q.expr)) {
+			t.Errorf("%s: a metric has no selector in %s", q.where, q.expr)
+		}
+	}
+}
+
+// An increase is over what is looked at, or what a point stands for; a rate
+// must reach over four scrapes, which Grafana knows.
+func TestRatesUseTheRateInterval(t *testing.T) {
+	for _, q := range queries(t) {
+		for _, m := range window.FindAllStringSubmatch(quoted.ReplaceAllString(q.expr, `""`), -1) {
+			if m[2] != "$__rate_interval" && (m[1] != "increase" || m[2] != "$__range") {
+				t.Errorf("%s: %s over %s", q.where, m[1], m[2])
+			}
+		}
+	}
+}
+
+// Nothing happened is 0 and not "No data", which looks like a broken dashboard.
+func TestEmptyPanelsShowZero(t *testing.T) {
+	for _, q := range queries(t) {
+		if q.kind != "annotation" && !regexp.MustCompile(`\bor (?:on\(\) |0 \* )`).MatchString(q.expr) {
+			t.Errorf("%s: nothing instead of 0: %s", q.where, q.expr)
+		}
+	}
+}
+
+// The measurements of a request carry its trace; those of Redis commands do not,
+// and of a histogram only the buckets do.
+func TestLatencyLeadsToTraces(t *testing.T) {
+	duration := regexp.MustCompile(`(?:http|gateway)_\w+_bucket`)
+	shown := make(map[string]bool)
+	for _, q := range queries(t) {
+		if q.kind != "timeseries" && q.kind != "heatmap" || !strings.Contains(q.expr, "_bucket") {
+			if q.exemplar && !strings.Contains(q.expr, "_total") {
+				t.Errorf("%s: has no exemplars to show", q.where)
+			}
+			continue
+		}
+		panel := q.where[:strings.LastIndex(q.where, " ")]
+		shown[panel] = shown[panel] || q.exemplar || !duration.MatchString(q.expr)
+	}
+	for panel, ok := range shown {
+		if !ok {
+			t.Errorf("%s: shows no exemplars", panel)
+		}
+	}
+}
+
+func TestQueriesParse(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("TYK_PROXY_REQUIRE_SERVERS") == "1" {
+			t.Fatalf("TYK_PROXY_REQUIRE_SERVERS is 1 and promtool is not installed: %v", err)
+		}
+		t.Skip("promtool is not installed")
+	}
+	values := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$job", ".*", "$instance", ".*")
+	type rule struct {
+		Record string `json:"record"`
+		Expr   string `json:"expr"`
+	}
+	all := queries(t)
+	rules := make([]rule, 0, len(all))
+	for i, q := range all {
+		expr := values.Replace(q.expr)
+		if strings.Contains(expr, "$") {
+			t.Errorf("%s: a variable that nothing sets: %s", q.where, q.expr)
+		}
+		rules = append(rules, rule{fmt.Sprintf("query_%d", i), expr})
+	}
+	// JSON is YAML too.
+	content, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboards", "rules": rules}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), promtool, "check", "rules", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("promtool: %v\n%s", err, out)
+	}
+	if want := fmt.Sprintf("%d rules found", len(rules)); !strings.Contains(string(out), want) {
+		t.Errorf("promtool said %q, want %q", out, want)
+	}
+}

@@ -1,0 +1,158 @@
+package prometheus_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry"
+)
+
+// Rules, the queries in descriptions and those of the runbook name only metrics,
+// labels, jobs and reasons that exist.
+func TestQueriesUseWhatExists(t *testing.T) {
+	metrics, labels := known(t)
+	jobs := scrapedJobs(t)
+	reason := regexp.MustCompile(`gateway_reason=~?['"](\w+)(\.\+)?['"]`)
+	for where, query := range queries(t) {
+		for _, name := range metricNames(query) {
+			if !metrics[name] && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+				t.Errorf("%s: no metric %s", where, name)
+			}
+		}
+		for _, label := range labelNames(query) {
+			if !labels[label] {
+				t.Errorf("%s: no label %s", where, label)
+			}
+		}
+		for _, m := range reason.FindAllStringSubmatch(query, -1) {
+			if !reasonWith(m[1], m[2]) {
+				t.Errorf("%s: no reason %s", where, m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile(`\bjob=['"](\w+)['"]`).FindAllStringSubmatch(query, -1) {
+			if !jobs[m[1]] {
+				t.Errorf("%s: no job %s in %s", where, m[1], configFile)
+			}
+		}
+	}
+}
+
+func TestRunbookNamesReasonsThatExist(t *testing.T) {
+	tag := regexp.MustCompile(`gateway\.reason=(\w+)`)
+	for anchor, section := range runbookSections(t) {
+		for _, m := range tag.FindAllStringSubmatch(section, -1) {
+			if !reasonWith(m[1], "") {
+				t.Errorf("#%s: no reason %s", anchor, m[1])
+			}
+		}
+	}
+}
+
+// reasonWith reports whether a reason is called name, or begins with it where
+// the name is followed by rest.
+func reasonWith(name, rest string) bool {
+	return slices.ContainsFunc(middleware.Reasons(), func(r middleware.Reason) bool {
+		return r.Info().Name == name || rest != "" && strings.HasPrefix(r.Info().Name, name)
+	})
+}
+
+// known returns the names of every metric that can be asked for, and of every
+// label.
+func known(t *testing.T) (metrics, labels map[string]bool) {
+	t.Helper()
+	metrics = map[string]bool{"up": true}
+	labels = map[string]bool{
+		"__name__": true, "job": true, "instance": true, "le": true, "otel_metric_overflow": true,
+		"metric": true, // GatewayCardinalityOverflow makes it with label_replace
+	}
+	for _, m := range telemetry.Catalogue() {
+		if m.Kind == telemetry.KindHistogram {
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				metrics[m.PrometheusName()+suffix] = true
+			}
+		} else {
+			metrics[m.PrometheusName()] = true
+		}
+		for _, label := range m.Labels {
+			labels[strings.ReplaceAll(string(label), ".", "_")] = true
+		}
+	}
+	for _, r := range rules(t) {
+		metrics[r.Record] = true
+	}
+	return metrics, labels
+}
+
+// queries returns every PromQL expression by where it stands.
+func queries(t *testing.T) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	for _, r := range rules(t) {
+		all[r.name()] = r.Expr
+		for _, q := range regexp.MustCompile(`printf\s+"([^"]{9,})"`).FindAllStringSubmatch(r.Annotations["description"], -1) {
+			all[r.name()+", description: "+q[1]] = strings.ReplaceAll(q[1], "='%s'", "=''")
+		}
+	}
+	block := regexp.MustCompile("(?s)```promql\n(.*?)```")
+	inline := regexp.MustCompile("`([^`\n]*[({][^`\n]*[)}][^`\n]*\\[[0-9]+[a-z]\\][^`\n]*)`")
+	for anchor, section := range runbookSections(t) {
+		for _, q := range append(block.FindAllStringSubmatch(section, -1), inline.FindAllStringSubmatch(section, -1)...) {
+			all["runbook #"+anchor+": "+q[1]] = q[1]
+		}
+	}
+	return all
+}
+
+var (
+	quoted   = regexp.MustCompile(`"[^"]*"|'[^']*'`)
+	selector = regexp.MustCompile(`\{([^}]*)\}`)
+	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
+	duration = regexp.MustCompile(`\[[^\]]*\]|\boffset\s+\w+`)
+	word     = regexp.MustCompile(`[a-zA-Z_:][\w:]*\s*\(?`)
+	labelled = regexp.MustCompile(`\w+`)
+)
+
+// metricNames returns the metrics that a PromQL expression selects: the words
+// that are no function, operator, label or string.
+func metricNames(expr string) []string {
+	for _, other := range []*regexp.Regexp{quoted, selector, grouping, duration} {
+		expr = other.ReplaceAllString(expr, " ")
+	}
+	var names []string
+	for _, w := range word.FindAllString(expr, -1) {
+		name := strings.TrimSpace(w)
+		if !strings.HasSuffix(name, "(") && !slices.Contains([]string{"and", "or", "unless", "bool"}, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// labelNames returns the labels that a PromQL expression matches or groups by.
+func labelNames(expr string) []string {
+	expr = quoted.ReplaceAllString(expr, "")
+	lists := append(selector.FindAllStringSubmatch(expr, -1), grouping.FindAllStringSubmatch(expr, -1)...)
+	names := make([]string, 0, len(lists))
+	for _, list := range lists {
+		names = append(names, labelled.FindAllString(list[1], -1)...)
+	}
+	return names
+}
+
+func scrapedJobs(t *testing.T) map[string]bool {
+	t.Helper()
+	var config struct {
+		Scrape []struct {
+			Job string `yaml:"job_name"`
+		} `yaml:"scrape_configs"`
+	}
+	decode(t, configFile, false, &config)
+	jobs := make(map[string]bool)
+	for _, s := range config.Scrape {
+		jobs[s.Job] = true
+	}
+	return jobs
+}
