@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 )
 
 // reconnectDelay bounds the pause between two attempts to reach a collector.
@@ -81,7 +82,11 @@ func grpcExporter(
 ) (sdktrace.SpanExporter, error) {
 	delays := backoff.DefaultConfig
 	delays.MaxDelay = reconnectDelay
-	dial = append(dial, grpc.WithConnectParams(grpc.ConnectParams{Backoff: delays, MinConnectTimeout: reconnectDelay}))
+	dial = append(dial,
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: delays, MinConnectTimeout: reconnectDelay}),
+		// A collector whose host vanished says nothing: without this, exports would
+		// hang on its connection until TCP gives up, a quarter of an hour later.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
 	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(dial...)} // a second one would replace it
 	if endpoint != nil {
 		options = append(options, endpoint)

@@ -143,7 +143,9 @@ func runOnce(tb testing.TB, env []string, args ...string) ending {
 // command is the program with an environment in which only env speaks to it.
 func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "TYK_PROX_") })
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		return strings.HasPrefix(entry, "TYK_PROX_") || strings.HasPrefix(entry, "OTEL_")
+	})
 	// The race detector would sleep a second before each exit.
 	cmd.Env = append(append(cmd.Env, runMain+"=1", "GORACE=atexit_sleep_ms=0"), env...)
 	return cmd

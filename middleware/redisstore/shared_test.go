@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 	"tyk_proxy/middleware/storetest"
 )
@@ -56,7 +57,8 @@ func TestTenGateways(t *testing.T) {
 	}
 }
 
-// hammer spreads concurrent requests of one key over counters.
+// hammer spreads concurrent requests of one key over gateways: each is the stage
+// itself on a counter of its own.
 func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (*storetest.Tally, int) {
 	var (
 		tally    storetest.Tally
@@ -65,13 +67,18 @@ func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (*sto
 	)
 	for _, counter := range counters {
 		const concurrent = 8
+		stage := middleware.NewRateLimit(counter)
 		for range concurrent {
 			callers.Go(func() {
 				for range hits / len(counters) / concurrent {
-					usage, err := counter.Count(t.Context(), apiKey)
-					storetest.CheckError(t, err, nil, apiKey)
-					tally.Add(usage)
-					if usage.Count <= int64(limit) {
+					ex := &middleware.Exchange{
+						Claims: middleware.Claims{APIKey: apiKey}, Token: &middleware.Token{RateLimit: int64(limit)},
+					}
+					o := stage.Check(t.Context(), ex)
+					storetest.CheckError(t, o.Err, nil, apiKey)
+					q := ex.Quota
+					tally.Add(middleware.Usage{Count: q.Used, Window: q.Window, Reset: q.Reset, End: q.ResetAt})
+					if o.Proceeds() {
 						admitted.Add(1)
 					}
 				}
