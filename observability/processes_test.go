@@ -82,7 +82,7 @@ func prometheusConfig(t *testing.T, addresses map[string]string) string {
 func run(t *testing.T, path string, args, env []string) {
 	t.Helper()
 	var output bytes.Buffer
-	process := exec.Command(path, args...) //nolint:gosec,noctx // a program of the stack, ended by signal below
+	process := exec.Command(path, args...)
 	process.Stdout, process.Stderr = &output, &output
 	process.Env = append(os.Environ(), env...)
 	ended, err := storetest.StartProcess(process)
@@ -103,7 +103,7 @@ func run(t *testing.T, path string, args, env []string) {
 func build(t *testing.T, command string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), command)
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../cmd/"+command).CombinedOutput() //nolint:gosec // our own
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../cmd/"+command).CombinedOutput()
 	if err != nil {
 		t.Fatalf("building %s: %v\n%s", command, err, out)
 	}

@@ -57,7 +57,7 @@ func startBackend(t *testing.T) string {
 // met nothing but what it expects.
 func (s *stack) traffic(t *testing.T) []result {
 	t.Helper()
-	tool := exec.CommandContext(t.Context(), build(t, "traffic"), "-json", "-duration", "45s", "-rate", "40", //nolint:gosec // our own tool
+	tool := exec.CommandContext(t.Context(), build(t, "traffic"), "-json", "-duration", "45s", "-rate", "40",
 		"-gateway", s.gateway, "-redis", s.redis, "-secret", demoSecret(t))
 	var stderr strings.Builder
 	tool.Stderr = &stderr
@@ -123,7 +123,9 @@ func (s *stack) checkTraces(t *testing.T, results []result) {
 // Jaeger.
 func (s *stack) checkExemplars(t *testing.T) {
 	t.Helper()
-	for _, query := range []string{`gateway_decisions_total{gateway_reason="rate_limited"}`, "http_server_request_duration_seconds_bucket"} {
+	for _, query := range []string{
+		`gateway_decisions_total{gateway_reason="rate_limited"}`, "http_server_request_duration_seconds_bucket",
+	} {
 		var answer struct {
 			Data []struct {
 				Exemplars []struct {

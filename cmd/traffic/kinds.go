@@ -48,7 +48,7 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 	client := redisstore.NewClient(redisstore.Options{
 		Addr: s.redis, DialTimeout: 5 * time.Second, Timeout: 5 * time.Second, PoolTimeout: 5 * time.Second, PoolSize: 1,
 	})
-	defer client.Close()
+	defer func() { _ = client.Close() }() // nothing is lost if it fails
 	t := tokens{secret: s.secret}
 	for _, token := range []struct {
 		jwt    *string
@@ -126,13 +126,13 @@ type maker = func(ctx context.Context, base string) (*http.Request, error)
 
 func request(method, target string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody)
+		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // whom to ask is what -gateway is for
 	}
 }
 
-func withHeader(make maker, values ...string) maker {
+func withHeader(plain maker, values ...string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
-		r, err := make(ctx, base)
+		r, err := plain(ctx, base)
 		if err == nil {
 			r.Header["Authorization"] = values
 		}

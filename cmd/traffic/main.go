@@ -95,7 +95,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		"gateway": s.gateway, "grafana": s.grafana, "prometheus": s.prometheus, "jaeger": s.jaeger,
 	} {
 		u, err := url.Parse(text)
-		fault(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https", "-%s is not a URL such as http://localhost:8080", name)
+		bad := err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"
+		fault(bad, "-%s is not a URL such as http://localhost:8080", name)
 	}
 	return s, errors.Join(faults...)
 }

@@ -56,7 +56,8 @@ func (t *tally) links(w io.Writer, s settings) {
 	query := `sum by (gateway_stage, gateway_reason) (increase(gateway_decisions_total{gateway_verdict!="allow"}[5m]))`
 	fmt.Fprintf(w, "\nrate-limit rejections  %s/d/tyk-proxy-rate-limit?from=now-15m&to=now\n", s.grafana)
 	fmt.Fprintf(w, "all refusals           %s/query?g0.expr=%s&g0.tab=graph&g0.range_input=15m\n", s.prometheus, url.QueryEscape(query))
-	fmt.Fprintf(w, "refused traces         %s/search?service=tyk_proxy&tags=%s\n", s.jaeger, url.QueryEscape(`{"gateway.reason":"rate_limited"}`))
+	fmt.Fprintf(w, "refused traces         %s/search?service=tyk_proxy&tags=%s\n", s.jaeger,
+		url.QueryEscape(`{"gateway.reason":"rate_limited"}`))
 }
 
 // counts lists keys and how often each was met, in order: "200×3 429×5".

@@ -172,5 +172,6 @@ func (t *tally) progress(w io.Writer, s settings) {
 		sent += r.Sent
 		unexpected += r.Unexpected + r.Failed
 	}
-	fmt.Fprintf(w, "%3.0f s of %.0f s: %d answers, %d not as expected\n", time.Since(t.began).Seconds(), s.duration.Seconds(), sent, unexpected)
+	fmt.Fprintf(w, "%3.0f s of %.0f s: %d answers, %d not as expected\n",
+		time.Since(t.began).Seconds(), s.duration.Seconds(), sent, unexpected)
 }
