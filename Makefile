@@ -1,5 +1,5 @@
-# `make` alone lists what there is. Recipes are POSIX sh; Go is the only need
-# of all but the compose targets, and the linters are pinned in tools/go.mod.
+# `make` alone lists what there is. Recipes are POSIX sh; Go is the only need of
+# all but `dashboards` and the compose targets; linters are pinned in tools/go.mod.
 
 GO      ?= go
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -20,30 +20,34 @@ JAEGER_VERSION = $(shell sed -n 's,^[a-z[:space:]]*$(JAEGER_MODULE) \(v[^ ]*\).*
 JAEGER_CACHE   = $${XDG_CACHE_HOME:-$$HOME/.cache}/tyk_proxy
 
 LDFLAGS = -s -w -X tyk_proxy/app.Version=$(VERSION)
+PRODUCT = CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)"
 TOOL    = $(GO) tool -modfile=tools/go.mod
 
 # docker-compose.yml stamps the image with it.
 export VERSION
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen secret run test race lint fuzz bench vuln jaeger up up-b down logs clean
+.PHONY: help build gen secret run traffic test race lint fuzz bench vuln jaeger dashboards up up-b down logs clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## Build ./tyk_proxy and ./token_gen
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o tyk_proxy ./cmd/tyk_proxy
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
+	$(PRODUCT) -o tyk_proxy ./cmd/tyk_proxy
+	$(PRODUCT) -o token_gen ./cmd/token-gen
 
 # The secret: SECRET, else the gateway's variable, from the environment or the
 # .env that compose reads, else the one in $(CONFIG). It is expanded by the
 # shell alone, and @ keeps the line off the terminal.
+define find_secret
+secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
+[ -n "$$secret" ] || [ ! -f .env ] || secret=$$(sed -n 's/^TYK_PROX_APPLICATION__TOKEN__JWT_SECRET=//p' .env | tr -d \"\'); \
+[ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG))
+endef
+
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o token_gen ./cmd/token-gen
-	@secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
-	[ -n "$$secret" ] || [ ! -f .env ] || secret=$$(sed -n 's/^TYK_PROX_APPLICATION__TOKEN__JWT_SECRET=//p' .env | tr -d \"\'); \
-	[ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG)); \
-	./token_gen -secret "$$secret" $(ARGS)
+	$(PRODUCT) -o token_gen ./cmd/token-gen
+	@$(find_secret); ./token_gen -secret "$$secret" $(ARGS)
 
 secret: ## Print a new random JWT secret (48 bytes, base64)
 	@if command -v openssl >/dev/null 2>&1; then openssl rand -base64 48; \
@@ -52,14 +56,26 @@ secret: ## Print a new random JWT secret (48 bytes, base64)
 run: build ## Run everything in one process: Redis, backend, gateway, a demo token
 	./tyk_proxy -embedded $(ARGS)
 
+# Where things are, if docker-compose.yml was told so: $(call at,flag,variable,scheme)
+# gives nothing without the variable, which is "port" or "address:port".
+at     = $(if $($(2)),-$(1) $(3)localhost:$(lastword $(subst :, ,$($(2)))))
+PLACES = $(call at,gateway,GATEWAY_PORT,http://) $(call at,grafana,GRAFANA_PORT,http://) \
+	$(call at,prometheus,PROMETHEUS_PORT,http://) $(call at,jaeger,JAEGER_PORT,http://) $(call at,redis,REDIS_PORT)
+
+traffic: ## Send every kind of request to a running gateway: make traffic [ARGS="-duration 10s"]
+	$(PRODUCT) -o traffic ./cmd/traffic
+	@$(find_secret); ./traffic -secret "$$secret" $(PLACES) $(ARGS)
+
 # The second line tests files outside its module, which go test does not see
 # change: hence -count=1.
 test: ## Run all tests
 	$(GO) test $(TESTFLAGS) ./...
 	$(GO) -C tools test -count=1 $(TESTFLAGS) ./...
 
+# -short leaves out the test of the whole stack: it starts processes that the
+# detector does not see, and `make test` runs it.
 race: ## Run the product's tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on $(TESTFLAGS) ./...
 
 lint: ## Run golangci-lint as .golangci.yml says
 	$(TOOL) golangci-lint run ./...
@@ -83,7 +99,13 @@ jaeger: ## Build the Jaeger that the tests use, unless it is there (5 minutes)
 	CGO_ENABLED=0 $(GO) -C tools/jaeger build -ldflags="-s -w" -o "$$server.part" $(JAEGER_MODULE)/cmd/jaeger && \
 	mv "$$server.part" "$$server" && echo "built $$server"
 
-up: ## Start gateway, Redis and backend in containers; wait until healthy
+dashboards: ## Type-check the dashboards against Grafana's published types (needs npm)
+	@if command -v npm >/dev/null 2>&1; then \
+		npm --prefix tools/grafana ci --no-audit --no-fund && npm --prefix tools/grafana test; \
+	elif [ "$${TYK_PROXY_REQUIRE_SERVERS:-}" = 1 ]; then echo "dashboards: npm is not installed" >&2; exit 1; \
+	else echo "dashboards: npm is not installed, so they were not checked"; fi
+
+up: ## Start the whole stack in containers, wait until healthy, print the links
 	$(COMPOSE) up -d
 	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
@@ -91,12 +113,13 @@ up-b: ## The same, with the image built anew
 	$(COMPOSE) up -d --build
 	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
-down: ## Stop and remove the containers; the token records stay in their volume
+down: ## Stop and remove the containers; token records and metrics stay in their volumes
 	$(COMPOSE) down --remove-orphans
 
 logs: ## Follow the containers' logs
 	$(COMPOSE) logs -f --tail=100
 
-clean: ## Remove containers, volumes (the token records too) and what make built
+clean: ## Remove containers, volumes (token records and metrics too) and what make built
 	-@if command -v docker >/dev/null 2>&1; then $(COMPOSE) down --volumes --remove-orphans; fi
-	rm -f tyk_proxy token_gen *.test *.out *.prof *.pprof
+	rm -f tyk_proxy token_gen traffic *.test *.out *.prof *.pprof
+	rm -rf tools/grafana/node_modules tools/grafana/generated

@@ -2,6 +2,8 @@ package tools
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,14 +13,15 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// loadCompose reads docker-compose.yml as `docker compose` would, but with no
-// variable of the environment and no .env file, so that the defaults are tested.
-func loadCompose(t *testing.T) *types.Project {
+// loadCompose reads docker-compose.yml as `docker compose` would, with these
+// variables alone and no .env file: without any, the defaults are tested.
+func loadCompose(t *testing.T, env ...string) *types.Project {
 	t.Helper()
 	opts, err := cli.NewProjectOptions([]string{repoFile("docker-compose.yml")},
 		cli.WithWorkingDirectory(repoFile(".")),
 		cli.WithName("tyk_proxy"),
 		cli.WithInterpolation(true),
+		cli.WithEnv(env),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -39,24 +42,33 @@ func service(t *testing.T, p *types.Project, name string) types.ServiceConfig {
 	return s
 }
 
-func TestComposeGatewayWaitsForItsNeeds(t *testing.T) {
-	gw := service(t, loadCompose(t), "gateway")
-	want := map[string]string{
-		"tyk-redis":      types.ServiceConditionHealthy,
-		"backend-whoami": types.ServiceConditionStarted, // a scratch image with no probe of its own
+func TestComposeStartOrder(t *testing.T) {
+	want := map[string]map[string]string{
+		"gateway": {
+			"tyk-redis":      types.ServiceConditionHealthy,
+			"backend-whoami": types.ServiceConditionStarted, // a scratch image with no probe of its own
+		},
+		"prometheus": {"gateway": types.ServiceConditionHealthy},
+		"grafana":    {"prometheus": types.ServiceConditionHealthy, "jaeger": types.ServiceConditionHealthy},
 	}
-	for name, condition := range want {
-		if got := gw.DependsOn[name].Condition; got != condition {
-			t.Errorf("gateway depends_on %s: condition %q, want %q", name, got, condition)
+	for name, s := range loadCompose(t).Services {
+		got := map[string]string{}
+		for other, d := range s.DependsOn {
+			got[other] = d.Condition
+		}
+		if !maps.Equal(got, want[name]) {
+			t.Errorf("%s depends_on %v, want %v", name, got, want[name])
 		}
 	}
 }
 
 func TestComposeHealthChecks(t *testing.T) {
 	p := loadCompose(t)
-	for _, name := range []string{"gateway", "tyk-redis"} {
-		hc := service(t, p, name).HealthCheck
-		if hc == nil || hc.Disable || len(hc.Test) == 0 || hc.Test[0] == "NONE" {
+	for name, s := range p.Services {
+		if name == "backend-whoami" { // from scratch, with no probe of its own
+			continue
+		}
+		if hc := s.HealthCheck; hc == nil || hc.Disable || len(hc.Test) == 0 || hc.Test[0] == "NONE" {
 			t.Errorf("%s has no health check", name)
 		}
 	}
@@ -66,28 +78,81 @@ func TestComposeHealthChecks(t *testing.T) {
 	}
 }
 
-func TestComposeImagesArePinned(t *testing.T) {
+func TestComposeImages(t *testing.T) {
+	want := map[string]string{
+		"tyk-redis":      "redis:8.",
+		"backend-whoami": "traefik/whoami:v1.",
+		"jaeger":         "jaegertracing/jaeger:2.",
+		"prometheus":     "prom/prometheus:v3.",
+		"grafana":        "grafana/grafana:12.",
+	}
 	for name, s := range loadCompose(t).Services {
-		if s.Build == nil && !pinned(s.Image) {
+		if s.Build != nil {
+			continue
+		}
+		if want[name] == "" || !strings.HasPrefix(s.Image, want[name]) {
+			t.Errorf("%s: image %q, want %s", name, s.Image, want[name])
+		}
+		if !pinned(s.Image) {
 			t.Errorf("%s: image %q has no tag that names a version", name, s.Image)
 		}
 	}
 }
 
-func TestComposePublishedPorts(t *testing.T) {
-	p := loadCompose(t)
-	want := map[string][]string{
-		"gateway":   {"8080:8080", "9090:9090"},
-		"tyk-redis": {"127.0.0.1:6379:6379"}, // for `make gen` on the host, and for nobody else
+// publication is a port of a container as the host sees it.
+type publication struct{ variable, service, host, target string }
+
+// All but the gateway's own are for this machine alone: none asks for a password.
+func publications() []publication {
+	return []publication{
+		{"GATEWAY_PORT", "gateway", "8080", "8080"},
+		{"METRICS_PORT", "gateway", "9090", "9090"},
+		{"REDIS_PORT", "tyk-redis", "127.0.0.1:6379", "6379"},
+		{"JAEGER_PORT", "jaeger", "127.0.0.1:16686", "16686"},
+		{"OTLP_GRPC_PORT", "jaeger", "127.0.0.1:4317", "4317"},
+		{"OTLP_HTTP_PORT", "jaeger", "127.0.0.1:4318", "4318"},
+		{"PROMETHEUS_PORT", "prometheus", "127.0.0.1:9091", "9090"},
+		{"GRAFANA_PORT", "grafana", "127.0.0.1:3000", "3000"},
 	}
-	for name, ports := range want {
-		got := make([]string, 0, len(ports))
-		for _, port := range service(t, p, name).Ports {
-			got = append(got, strings.TrimPrefix(port.HostIP+":"+port.Published+":", ":")+target(port))
+}
+
+func TestComposePublishedPorts(t *testing.T) {
+	defaults, moved := map[string][]string{}, map[string][]string{}
+	env := make([]string, 0, len(publications()))
+	for i, p := range publications() {
+		other := fmt.Sprintf("127.0.0.9:%d", 20000+i)
+		env = append(env, p.variable+"="+other)
+		defaults[p.service] = append(defaults[p.service], p.host+":"+p.target)
+		moved[p.service] = append(moved[p.service], other+":"+p.target)
+	}
+	if got := published(loadCompose(t)); !reflect.DeepEqual(got, defaults) {
+		t.Errorf("published are %v, want %v", got, defaults)
+	}
+	if got := published(loadCompose(t, env...)); !reflect.DeepEqual(got, moved) {
+		t.Errorf("with %q published are %v, want %v", env, got, moved)
+	}
+}
+
+func published(p *types.Project) map[string][]string {
+	found := map[string][]string{}
+	for name, s := range p.Services {
+		for _, port := range s.Ports {
+			found[name] = append(found[name], strings.TrimPrefix(port.HostIP+":"+port.Published+":", ":")+target(port))
 		}
-		slices.Sort(got)
-		if !reflect.DeepEqual(got, ports) {
-			t.Errorf("%s publishes %q, want %q", name, got, ports)
+	}
+	return found
+}
+
+func TestComposeEveryServiceIsBounded(t *testing.T) {
+	for name, s := range loadCompose(t).Services {
+		if s.MemLimit == 0 {
+			t.Errorf("%s has no memory limit", name)
+		}
+		if s.Restart != "unless-stopped" {
+			t.Errorf("%s: restart %q", name, s.Restart)
+		}
+		if !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s: security_opt %q lacks no-new-privileges", name, s.SecurityOpt)
 		}
 	}
 }
@@ -100,16 +165,7 @@ func TestComposeGatewayIsConfined(t *testing.T) {
 	if !slices.Equal(gw.CapDrop, []string{"ALL"}) || len(gw.CapAdd) != 0 {
 		t.Errorf("capabilities: drop %q, add %q", gw.CapDrop, gw.CapAdd)
 	}
-	if !slices.Contains(gw.SecurityOpt, "no-new-privileges:true") {
-		t.Errorf("security_opt %q lacks no-new-privileges", gw.SecurityOpt)
-	}
-	if gw.MemLimit == 0 {
-		t.Error("no memory limit")
-	}
 	if gw.StopGracePeriod == nil {
 		t.Error("no stop_grace_period: the default of 10 s is shorter than a drain")
-	}
-	if gw.Restart != "unless-stopped" {
-		t.Errorf("restart %q", gw.Restart)
 	}
 }

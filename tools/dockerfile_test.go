@@ -1,14 +1,18 @@
 package tools
 
 import (
-	"encoding/json"
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/opencontainers/go-digest"
 )
 
 func parseDockerfile(t *testing.T) []instructions.Stage {
@@ -116,16 +120,62 @@ func TestDockerfileNeedsNoBuildKit(t *testing.T) {
 
 // The ports of the image are those of the configuration it ships.
 func TestDockerfileExposesTheConfiguredPorts(t *testing.T) {
-	var config struct {
-		Application struct{ Port int }
-		Monitoring  struct{ Port int }
-	}
-	if err := json.Unmarshal([]byte(readRepoFile(t, "config.json")), &config); err != nil {
-		t.Fatal(err)
-	}
 	expose, _ := last[*instructions.ExposeCommand](finalStage(t, parseDockerfile(t)))
-	want := []string{strconv.Itoa(config.Application.Port), strconv.Itoa(config.Monitoring.Port)}
+	want := []string{configured(t).Application, configured(t).Monitoring}
 	if expose == nil || !slices.Equal(expose.Ports, want) {
 		t.Errorf("EXPOSE %+v, want %q", expose, want)
+	}
+}
+
+// noRegistry answers for every base image, so that nothing is fetched.
+type noRegistry struct{}
+
+func (noRegistry) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	const config = `{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/bin"]},"rootfs":{"type":"layers"}}`
+	return ref, "", []byte(config), nil
+}
+
+// lintDockerfile returns what `docker build --check` would say.
+func lintDockerfile(t *testing.T, content string) []string {
+	t.Helper()
+	source := llb.NewSourceMap(nil, "Dockerfile", "Dockerfile", []byte(content))
+	source.Definition = &llb.Definition{}
+	results, err := dockerfile2llb.DockerfileLint(t.Context(), []byte(content), dockerfile2llb.ConvertOpt{
+		MetaResolver: noRegistry{},
+		SourceMap:    source,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if results.Error != nil {
+		t.Fatalf("the Dockerfile does not build: %s", results.Error.Message)
+	}
+	found := make([]string, 0, len(results.Warnings))
+	for _, w := range results.Warnings {
+		found = append(found, w.RuleName+": "+w.Detail)
+	}
+	return found
+}
+
+func TestDockerfileLint(t *testing.T) {
+	content := readRepoFile(t, "Dockerfile")
+	for _, warning := range lintDockerfile(t, content) {
+		t.Error(warning)
+	}
+	// The linter does look, into every stage.
+	for from, to := range map[string]string{
+		" AS build\n":               " as build\n",
+		"WORKDIR /src":              "WORKDIR src",
+		`ENTRYPOINT ["/tyk_proxy"]`: "ENTRYPOINT /tyk_proxy",
+		"ARG VERSION=dev\nENV":      "ARG JWT_SECRET\nENV",
+		"STOPSIGNAL SIGTERM":        "MAINTAINER nobody",
+		"ARG VERSION=dev\nLABEL":    "LABEL",
+	} {
+		spoiled := strings.Replace(content, from, to, 1)
+		if spoiled == content {
+			t.Errorf("the Dockerfile has no %q", from)
+		} else if len(lintDockerfile(t, spoiled)) == 0 {
+			t.Errorf("no warning of %q", to)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,8 +33,8 @@ func makeTargets(t *testing.T) []string {
 func TestMakefileHasEveryTarget(t *testing.T) {
 	have := makeTargets(t)
 	for _, want := range []string{
-		"help", "build", "gen", "secret", "run", "test", "race", "lint", "fuzz",
-		"bench", "vuln", "jaeger", "up", "up-b", "down", "logs", "clean",
+		"help", "build", "gen", "secret", "run", "traffic", "test", "race", "lint", "fuzz",
+		"bench", "vuln", "jaeger", "dashboards", "up", "up-b", "down", "logs", "clean",
 	} {
 		if !slices.Contains(have, want) {
 			t.Errorf("make %s is missing, or has no ## comment", want)
@@ -73,9 +74,10 @@ func TestMakeSecret(t *testing.T) {
 	}
 }
 
-// `make gen` runs a token_gen of the test's own, which `go build` is made to
-// leave alone, to see which secret it is handed and that make prints none.
-func TestMakeGenFindsTheSecret(t *testing.T) {
+// `make gen` and `make traffic` run a program of the test's own, which `go build`
+// is made to leave alone, to see which secret it is handed and that make prints
+// none.
+func TestMakeFindsTheSecret(t *testing.T) {
 	const key = "TYK_PROX_APPLICATION__TOKEN__JWT_SECRET"
 	const variable = key + "=from-the-environment"
 	tests := []struct {
@@ -93,24 +95,109 @@ func TestMakeGenFindsTheSecret(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			write(t, dir+"/token_gen", "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\n", 0o755)
-			write(t, dir+"/config.json", `{"token":{"jwt_secret" : "from-config+/json","algorithm":"HS256"}}`, 0o644)
-			if tt.file != "" {
-				write(t, dir+"/.env", tt.file, 0o644)
-			}
-			makefile := []string{"-C", dir, "-f", absolute(t, repoFile("Makefile")), "GO=true", "ARGS=-limit 5", "gen"}
-			if out := runMake(t, tt.env, append(makefile, tt.args...)...); strings.Contains(out, tt.want) {
-				t.Errorf("make prints the secret:\n%s", out)
-			}
-			got, err := os.ReadFile(dir + "/args")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := "-secret\n" + tt.want + "\n-limit\n5\n"; string(got) != want {
-				t.Errorf("token_gen got %q, want %q", got, want)
+			for target, program := range map[string]string{"gen": "token_gen", "traffic": "traffic"} {
+				dir := t.TempDir()
+				write(t, dir+"/config.json", `{"token":{"jwt_secret" : "from-config+/json","algorithm":"HS256"}}`, 0o644)
+				if tt.file != "" {
+					write(t, dir+"/.env", tt.file, 0o644)
+				}
+				got, out := handed(t, dir, program, tt.env, append([]string{"ARGS=-limit 5", target}, tt.args...)...)
+				if strings.Contains(out, tt.want) {
+					t.Errorf("make %s prints the secret:\n%s", target, out)
+				}
+				if want := []string{"-secret", tt.want, "-limit", "5"}; !slices.Equal(got, want) {
+					t.Errorf("%s got %q, want %q", program, got, want)
+				}
 			}
 		})
+	}
+}
+
+// handed runs make in a directory where the program writes down what it is
+// handed, and returns that and what make printed.
+func handed(t *testing.T, dir, program string, env []string, args ...string) (got []string, out string) {
+	t.Helper()
+	write(t, filepath.Join(dir, program), "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\n", 0o755)
+	out = runMake(t, env, append([]string{"-C", dir, "-f", absolute(t, repoFile("Makefile")), "GO=true"}, args...)...)
+	b, err := os.ReadFile(filepath.Join(dir, "args"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), out
+}
+
+// The variables that move compose's ports move those of `make traffic` too.
+func TestMakeTrafficFindsTheStack(t *testing.T) {
+	tests := []struct {
+		name string
+		env  []string
+		want []string
+	}{
+		{"defaults", nil, nil},
+		{
+			"ports",
+			[]string{"GATEWAY_PORT=18080", "REDIS_PORT=16379"},
+			[]string{"-gateway", "http://localhost:18080", "-redis", "localhost:16379"},
+		},
+		{
+			"addresses",
+			[]string{"GRAFANA_PORT=127.0.0.1:1", "PROMETHEUS_PORT=0.0.0.0:2", "JAEGER_PORT=[::1]:3"},
+			[]string{"-grafana", "http://localhost:1", "-prometheus", "http://localhost:2", "-jaeger", "http://localhost:3"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, _ := handed(t, t.TempDir(), "traffic", tt.env, "SECRET=s", "ARGS=-json", "traffic")
+			if want := slices.Concat([]string{"-secret", "s"}, tt.want, []string{"-json"}); !slices.Equal(got, want) {
+				t.Errorf("traffic got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+var productBuild = regexp.MustCompile(`go build [^;\n]*\./cmd/[\w-]+`)
+
+// What is shipped names no directory of the machine that built it, needs no C
+// library, and says its version: in make and in the image alike.
+func TestProductBuilds(t *testing.T) {
+	fromMake := runMake(t, nil, "-n", "build", "gen", "traffic")
+	for name, text := range map[string]string{"make": fromMake, "Dockerfile": readRepoFile(t, "Dockerfile")} {
+		builds := productBuild.FindAllString(text, -1)
+		if len(builds) < 2 {
+			t.Errorf("%s: %d builds found", name, len(builds))
+		}
+		for _, line := range builds {
+			if !strings.Contains(line, " -trimpath ") || !strings.Contains(line, " -ldflags=") {
+				t.Errorf("%s: %s lacks -trimpath or -ldflags", name, line)
+			}
+		}
+	}
+	builds, static := len(productBuild.FindAllString(fromMake, -1)), strings.Count(fromMake, "CGO_ENABLED=0 go build")
+	if builds != static {
+		t.Errorf("make: %d builds, of which %d with CGO_ENABLED=0", builds, static)
+	}
+}
+
+// Without npm the check is skipped, and said to be; where all is required it fails.
+func TestMakeDashboardsWithoutNPM(t *testing.T) {
+	bin := t.TempDir()
+	for _, name := range []string{"sh", "make", "git", "sed"} {
+		found, err := exec.LookPath(name)
+		if err != nil {
+			t.Skip(name + " is not installed")
+		}
+		if err := os.Symlink(found, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for required, fails := range map[string]bool{"": false, "1": true} {
+		cmd := exec.CommandContext(t.Context(), "make", "dashboards")
+		cmd.Dir = repoFile(".")
+		cmd.Env = []string{"PATH=" + bin, "TYK_PROXY_REQUIRE_SERVERS=" + required}
+		out, err := cmd.CombinedOutput()
+		if (err != nil) != fails || !strings.Contains(string(out), "npm is not installed") {
+			t.Errorf("TYK_PROXY_REQUIRE_SERVERS=%s: %v\n%s", required, err, out)
+		}
 	}
 }
 
