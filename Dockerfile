@@ -1,6 +1,8 @@
 # Plain Dockerfile syntax: it builds with BuildKit and with the legacy builder
 # that docker-compose 1.29 uses (no --mount, --chmod, here-documents).
 
+# The newest 1.26 that was pulled builds it: go.mod asks for no patch release,
+# which the image, where GOTOOLCHAIN is local, could not fetch.
 FROM golang:1.26-alpine AS build
 WORKDIR /src
 

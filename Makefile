@@ -23,6 +23,10 @@ LDFLAGS = -s -w -X tyk_proxy/app.Version=$(VERSION)
 PRODUCT = CGO_ENABLED=0 $(GO) build -trimpath -ldflags="$(LDFLAGS)"
 TOOL    = $(GO) tool -modfile=tools/go.mod
 
+# The Go that builds the product, for the check of its minimum: a test of tools/
+# is run by what tools/go.mod asks for, which may be a newer one.
+GO_OF_BUILD = GO_OF_BUILD="$$($(GO) env GOVERSION)"
+
 # docker-compose.yml stamps the image with it.
 export VERSION
 
@@ -56,9 +60,11 @@ secret: ## Print a new random JWT secret (48 bytes, base64)
 run: build ## Run everything in one process: Redis, backend, gateway, a demo token
 	./tyk_proxy -embedded $(ARGS)
 
-# Where things are, if docker-compose.yml was told so: $(call at,flag,variable,scheme)
-# gives nothing without the variable, which is "port" or "address:port".
-at     = $(if $($(2)),-$(1) $(3)localhost:$(lastword $(subst :, ,$($(2)))))
+# Where things are, if docker-compose.yml was told so: $(call port,variable) is
+# the number from the environment, else from the .env that compose reads, and
+# $(call at,flag,variable,scheme) gives nothing without it.
+port   = $(or $($(1)),$(shell sed -n "s/^[[:space:]]*\(export[[:space:]]*\)*$(1)[[:space:]]*=[[:space:]]*[\"']*\([0-9][0-9]*\).*/\2/p" .env 2>/dev/null | tail -n 1))
+at     = $(if $(call port,$(2)),-$(1) $(3)localhost:$(call port,$(2)))
 PLACES = $(call at,gateway,GATEWAY_PORT,http://) $(call at,grafana,GRAFANA_PORT,http://) \
 	$(call at,prometheus,PROMETHEUS_PORT,http://) $(call at,jaeger,JAEGER_PORT,http://) $(call at,redis,REDIS_PORT)
 
@@ -70,7 +76,7 @@ traffic: ## Send every kind of request to a running gateway: make traffic [ARGS=
 # change: hence -count=1.
 test: ## Run all tests
 	$(GO) test $(TESTFLAGS) ./...
-	$(GO) -C tools test -count=1 $(TESTFLAGS) ./...
+	$(GO_OF_BUILD) $(GO) -C tools test -count=1 $(TESTFLAGS) ./...
 
 # -short leaves out the test of the whole stack: it starts processes that the
 # detector does not see, and `make test` runs it.
@@ -88,7 +94,7 @@ bench: ## Run the benchmarks; compare two outputs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
 
 vuln: ## Look for known vulnerabilities in what is called and in what is required
-	@GO="$(GO)" sh .ci/vuln
+	@$(GO_OF_BUILD) GO="$(GO)" sh .ci/vuln
 
 # Renamed only when it is whole: a build that was stopped leaves nothing that
 # looks like a server.
@@ -105,13 +111,15 @@ dashboards: ## Type-check the dashboards against Grafana's published types (need
 	elif [ "$${TYK_PROXY_REQUIRE_SERVERS:-}" = 1 ]; then echo "dashboards: npm is not installed" >&2; exit 1; \
 	else echo "dashboards: npm is not installed, so they were not checked"; fi
 
+PORTS = $(foreach name,GATEWAY_PORT METRICS_PORT GRAFANA_PORT PROMETHEUS_PORT JAEGER_PORT,$(name)=$(call port,$(name)))
+
 up: ## Start the whole stack in containers, wait until healthy, print the links
 	$(COMPOSE) up -d
-	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
+	@$(PORTS) COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
 up-b: ## The same, with the image built anew
 	$(COMPOSE) up -d --build
-	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
+	@$(PORTS) COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
 down: ## Stop and remove the containers; token records and metrics stay in their volumes
 	$(COMPOSE) down --remove-orphans

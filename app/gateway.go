@@ -124,8 +124,9 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		DisableCompression: true,
 	}
 	return middleware.NewProxy(middleware.ProxyConfig{
-		Target:    target,
-		Transport: g.providers.Transport(g.upstream),
+		Target:        target,
+		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
+		Transport:     g.providers.Transport(g.upstream),
 	}), nil
 }
 

@@ -17,6 +17,8 @@ import (
 type ProxyConfig struct {
 	Target    *url.URL          // scheme and host of the backend
 	Transport http.RoundTripper // must not add its own Accept-Encoding
+	// TraceIDHeader is the pipeline's: an upstream may not speak for it.
+	TraceIDHeader string
 }
 
 // Proxy is the last stage: it forwards to the one configured backend and
@@ -35,7 +37,7 @@ func NewProxy(cfg ProxyConfig) *Proxy {
 		Transport:      cfg.Transport,
 		BufferPool:     &bufferPool{},
 		ErrorHandler:   keepError,
-		ModifyResponse: dropUpgradeLimits,
+		ModifyResponse: p.dropOwnHeaders,
 		// Everything worth saying is in the outcome.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}

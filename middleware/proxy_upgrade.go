@@ -16,15 +16,16 @@ func dropUpgrade(r *http.Request) {
 	delete(r.Header, "Upgrade")
 }
 
-// dropUpgradeLimits takes the upstream's own limit out of a 101: httputil adds
-// its headers to ours there, where it writes all others over.
-func dropUpgradeLimits(res *http.Response) error {
+// dropOwnHeaders takes the headers that are the gateway's to set out of a 101:
+// httputil adds its headers to ours there, where it writes all others over.
+func (p *Proxy) dropOwnHeaders(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		for _, name := range [...]string{
 			headerRateLimitPolicy, headerRateLimit, headerXLimit, headerXRemaining, headerXReset,
 		} {
 			delete(res.Header, name)
 		}
+		res.Header.Del(p.cfg.TraceIDHeader)
 	}
 	return nil
 }

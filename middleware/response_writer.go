@@ -38,6 +38,9 @@ func (w *responseWriter) WriteHeader(status int) {
 		}
 		w.rollDeadline() // a late response may have no body to roll it
 	}
+	if status < http.StatusOK && w.traceIDHeader != "" {
+		w.Header().Del(w.traceIDHeader) // of an interim response, where ours is not set
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

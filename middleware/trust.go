@@ -60,7 +60,7 @@ func Trusted(networks []netip.Prefix, remoteAddr string) bool {
 }
 
 func contain(networks []netip.Prefix, addr netip.Addr) bool {
-	addr = addr.Unmap()
+	addr = addr.Unmap().WithZone("") // a network has no zone
 	for _, network := range networks {
 		if network.Contains(addr) {
 			return true

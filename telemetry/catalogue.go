@@ -81,14 +81,14 @@ func Catalogue() []Metric {
 		{metricRetryAfter, KindHistogram, "s", "Retry-After that refused requests were given.", nil, retryBuckets()},
 		{metricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
 		{metricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
-			"happened (kept), or not exported (over_cap, not_sampled).", []attribute.Key{AttrFate}, nil},
+			"happened (kept), or not exported (over_cap, no_room, not_sampled).", []attribute.Key{AttrFate}, nil},
 		{metricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
 			"not reached (failed), or no room in memory (dropped).", []attribute.Key{AttrFate}, nil},
 		{metricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
 			[]attribute.Key{attrMethod, attrRoute, attrStatus}, requestBuckets()},
 		{metricServerActive, KindUpDownCounter, "{request}", "Requests that are being served.",
 			[]attribute.Key{attrMethod, attrScheme}, nil},
-		{metricClientDuration, KindHistogram, "s", "Duration of the requests to the backend.",
+		{metricClientDuration, KindHistogram, "s", "Time from a request to the backend until its response's headers.",
 			[]attribute.Key{attrMethod, attrStatus, attrErrorType}, requestBuckets()},
 		{metricDBDuration, KindHistogram, "s", "Duration of Redis commands.",
 			[]attribute.Key{attrDBSystem, attrDBOp, attrErrorType}, stageBuckets()},
@@ -141,7 +141,7 @@ func Spans() []Span {
 // Attributes returns every attribute and log field of our own.
 func Attributes() []Attribute {
 	const everywhere = "metrics, spans, events, log lines"
-	const inside = "spans, log lines"
+	const inside = "spans, events, log lines"
 	return []Attribute{
 		{AttrStage, everywhere, "The stage: auth, token_lookup, route_check, rate_limit, proxy."},
 		{AttrVerdict, everywhere, "allow, deny (the client is at fault), fail (the gateway or what it needs is), " +
@@ -154,7 +154,8 @@ func Attributes() []Attribute {
 		{AttrReset, inside, "Seconds until the window ends."},
 		{AttrWindow, inside, "Length of the window, seconds."},
 		{AttrSource, inside, "Where the request was counted: redis."},
-		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, not_sampled) or span (exported, failed, dropped)."},
+		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, no_room, not_sampled) or of a span " +
+			"(exported, failed, dropped)."},
 		{AttrSuppressed, "log lines", "Log lines of the same stage and reason that were left out since the last one."},
 		{logTraceID, "log lines, problem bodies", "The trace to look for; also in the response header telemetry.trace_id_header."},
 		{logSpanID, "log lines", "The server span."},

@@ -43,7 +43,7 @@ func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
 	for i := range all {
 		if all[i].Key == attrURL {
 			address, _, _ := strings.Cut(all[i].Value.AsString(), "?")
-			all[i] = attrURL.String(address)
+			all[i] = attrURL.String(fitting(address))
 		}
 	}
 	s.Span.SetAttributes(all...)

@@ -37,6 +37,11 @@ type script struct {
 
 func newRig(t *testing.T, cfg TracesConfig, s *script) *rig {
 	t.Helper()
+	return newRigWith(t, cfg, s, scriptedStage{middleware.StageProxy, s})
+}
+
+func newRigWith(t *testing.T, cfg TracesConfig, s *script, forwarder middleware.Forwarder) *rig {
+	t.Helper()
 	r := &rig{spans: tracetest.NewInMemoryExporter(), log: &bytes.Buffer{}}
 	var err error
 	if r.providers, err = setup(t.Context(), Config{Version: "test", Traces: cfg}, r.spans); err != nil {
@@ -51,7 +56,7 @@ func newRig(t *testing.T, cfg TracesConfig, s *script) *rig {
 		t.Fatal(err)
 	}
 	cfgPipeline := middleware.PipelineConfig{
-		Forwarder: scriptedStage{middleware.StageProxy, s}, Observer: r.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
+		Forwarder: forwarder, Observer: r.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	}
 	for _, stage := range middleware.StageNames()[:4] {
 		cfgPipeline.Stages = append(cfgPipeline.Stages, scriptedStage{stage, s})

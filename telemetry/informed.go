@@ -44,15 +44,24 @@ func informed(next http.Handler, trusted []netip.Prefix) http.Handler {
 // for one client's /%FF. And the first of the X-Forwarded-For addresses is
 // what the client itself said it was.
 func correct(span trace.Span, r *http.Request, trusted []netip.Prefix) {
-	if path := r.URL.Path; !utf8.ValidString(path) {
-		span.SetAttributes(semconv.URLPath(strings.ToValidUTF8(path, "\uFFFD")))
+	if path := r.URL.Path; unfit(path) {
+		span.SetAttributes(semconv.URLPath(fitting(path)))
 	}
-	if agent := r.UserAgent(); !utf8.ValidString(agent) {
-		span.SetAttributes(semconv.UserAgentOriginal(strings.ToValidUTF8(agent, "\uFFFD")))
+	if agent := r.UserAgent(); unfit(agent) {
+		span.SetAttributes(semconv.UserAgentOriginal(fitting(agent)))
 	}
 	if len(r.Header["X-Forwarded-For"]) > 0 {
 		span.SetAttributes(semconv.ClientAddress(middleware.ClientAddress(trusted, r)))
 	}
+}
+
+// unfit reports whether a client's text cannot be held or exported as it is.
+func unfit(text string) bool { return len(text) > maxAttributeLength || !utf8.ValidString(text) }
+
+// fitting returns a copy of the text's beginning: the SDK cuts by slicing, and
+// a slice of a client's 30 KiB keeps all of them in memory.
+func fitting(text string) string {
+	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), maxAttributeLength)], "\uFFFD"))
 }
 
 // upgradable remembers that a connection was handed over: otelhttp would count

@@ -3,9 +3,17 @@ package telemetry
 import (
 	"context"
 	"sync"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+)
+
+// sweepAge is when a request takes too long to wait for its end, and sweepEvery
+// how often that is looked at.
+const (
+	sweepAge   = 5 * time.Second
+	sweepEvery = time.Second
 )
 
 // keeperShards spreads the lock; a power of two.
@@ -45,7 +53,7 @@ func (k *keeper) OnStart(parent context.Context, span sdktrace.ReadWriteSpan) {
 	id := span.SpanContext().SpanID()
 	if span.SpanKind() == trace.SpanKindServer {
 		t.mu.Lock()
-		t.root = id
+		t.root, t.began, t.slot = id, span.StartTime(), true
 		t.mu.Unlock()
 		k.sampler.active.Add(1)
 	}
@@ -67,10 +75,84 @@ func (k *keeper) OnEnd(span sdktrace.ReadOnlySpan) {
 		return
 	}
 	if span.SpanKind() == trace.SpanKindServer {
-		k.sampler.active.Add(-1)
+		k.free(t)
 	}
 	ready, lost := t.add(span)
 	k.batcher.enqueue(ready, lost)
+}
+
+// free gives back the room that a request's spans took.
+func (k *keeper) free(t *requestTrace) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.slot {
+		t.slot = false
+		k.sampler.active.Add(-1)
+	}
+}
+
+// sweep looks after requests that take long, such as streams, until the context
+// ends. What they have recorded is exported or dropped, as if they had ended:
+// it must neither fill the memory for hours nor be missed by who looks for it.
+func (k *keeper) sweep(ctx context.Context, decided func(fate string)) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, t := range k.long(now) {
+				k.settle(t, now, decided)
+			}
+		}
+	}
+}
+
+// long returns the requests that are older than sweepAge.
+func (k *keeper) long(now time.Time) map[trace.SpanID]*requestTrace {
+	found := make(map[trace.SpanID]*requestTrace)
+	for i := range k.shards {
+		shard := &k.shards[i]
+		shard.mu.Lock()
+		for _, t := range shard.open {
+			t.mu.Lock()
+			if !t.ended && now.Sub(t.began) >= sweepAge {
+				found[t.root] = t
+			}
+			t.mu.Unlock()
+		}
+		shard.mu.Unlock()
+	}
+	return found
+}
+
+// settle decides about a request before its end and hands on what it has.
+func (k *keeper) settle(t *requestTrace, now time.Time, decided func(fate string)) {
+	t.mu.Lock()
+	if t.ended {
+		t.mu.Unlock()
+		return
+	}
+	if !t.exported.Load() {
+		if !k.sampler.keep || !k.sampler.isSlow(now.Sub(t.began)) {
+			t.mu.Unlock()
+			return
+		}
+		fate := k.sampler.streamFate()
+		t.counted = true
+		t.exported.Store(fate == fateKept)
+		decided(fate)
+	}
+	t.ended = true
+	ready := t.spans
+	t.spans = nil
+	if !t.exported.Load() {
+		ready = nil
+	}
+	t.mu.Unlock()
+	k.free(t)
+	k.batcher.enqueue(ready, 0)
 }
 
 // ForceFlush implements sdktrace.SpanProcessor.

@@ -71,6 +71,7 @@ const (
 	fateSampled    = "sampled"     // exported: the ratio chose it
 	fateKept       = "kept"        // exported: it was refused, failed, bypassed or slow
 	fateOverCap    = "over_cap"    // would have been kept, but too many were in that second
+	fateNoRoom     = "no_room"     // would have been kept, but too many requests were open to record it
 	fateNotSampled = "not_sampled" // allowed and quick, and not chosen by the ratio
 )
 

@@ -148,8 +148,9 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	}
 	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
 	span.SetAttributes(records.attributes...)
-	span.SetAttributes(r.learned(ex, step.Stage)...)
-	span.AddEvent(EventDecision, records.event)
+	learned := r.learned(ex, step.Stage)
+	span.SetAttributes(learned...)
+	span.AddEvent(EventDecision, records.event, trace.WithAttributes(learned...))
 	if verdict == middleware.Fail {
 		span.SetStatus(codes.Error, step.Outcome.Reason.Info().Title)
 	}
@@ -182,11 +183,7 @@ func (r *Recorder) learned(ex *middleware.Exchange, stage string) []attribute.Ke
 // the route and writes the request's one log line.
 func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
 	span := trace.SpanFromContext(ctx)
-	if t := requestTraceFrom(ctx); t != nil && span.IsRecording() {
-		fate := r.sampler.fate(span.SpanContext().IsSampled(), d)
-		t.exported.Store(fate == fateSampled || fate == fateKept)
-		r.fates.add(ctx, fate, 1)
-	}
+	r.decide(ctx, span, d)
 	if d.Stage == middleware.StageProxy && len(ex.Trail) > 0 {
 		r.measure(ctx, ex, ex.Trail[len(ex.Trail)-1:])
 	} else {
@@ -207,6 +204,24 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 		}
 	}
 	r.lines.write(ctx, d, func() logrus.Fields { return r.fields(ctx, ex, d) })
+}
+
+// decide settles whether the trace is exported, unless that was settled before:
+// the fates add up to the requests.
+func (r *Recorder) decide(ctx context.Context, span trace.Span, d middleware.Decision) {
+	t := requestTraceFrom(ctx)
+	if t == nil || r.sampler == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counted {
+		return
+	}
+	t.counted = true
+	fate := r.sampler.fate(span.IsRecording(), span.SpanContext().IsSampled(), d)
+	t.exported.Store(fate == fateSampled || fate == fateKept)
+	r.fates.add(ctx, fate, 1)
 }
 
 func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, steps []middleware.Step) {

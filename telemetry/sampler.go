@@ -6,7 +6,6 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/time/rate"
 
 	"tyk_proxy/middleware"
 )
@@ -31,7 +30,7 @@ type sampler struct {
 	ratio  sdktrace.Sampler
 	keep   bool
 	slow   time.Duration
-	cap    *rate.Limiter
+	cap    *keepCap
 	active atomic.Int64 // requests whose spans are held
 }
 
@@ -40,7 +39,7 @@ func newSampler(cfg TracesConfig) *sampler {
 		ratio: sdktrace.TraceIDRatioBased(cfg.SampleRatio),
 		keep:  cfg.KeepPerSecond > 0,
 		slow:  cfg.SlowThreshold,
-		cap:   rate.NewLimiter(rate.Limit(cfg.KeepPerSecond), cfg.KeepPerSecond),
+		cap:   newKeepCap(cfg.KeepPerSecond),
 	}
 }
 
@@ -80,17 +79,37 @@ func recordOnly(sampled bool) sdktrace.SamplingDecision {
 	return sdktrace.RecordOnly
 }
 
-// fate decides at a request's end what becomes of its trace.
-func (s *sampler) fate(sampled bool, d middleware.Decision) string {
-	matters := d.Outcome.Verdict() != middleware.Allow || s.slow > 0 && d.Elapsed >= s.slow
+// fate decides at a request's end what becomes of its trace. Without keeping,
+// the ratio alone decides.
+func (s *sampler) fate(recorded, sampled bool, d middleware.Decision) string {
+	verdict := d.Outcome.Verdict()
+	slow := s.isSlow(d.Elapsed)
 	switch {
-	case sampled && d.Stage == middleware.StageProxy:
+	case sampled && (d.Stage == middleware.StageProxy || !s.keep):
 		return fateSampled
-	case matters && s.cap.Allow():
-		return fateKept
-	case matters:
-		return fateOverCap
-	default:
+	case !s.keep, verdict == middleware.Allow && !slow:
 		return fateNotSampled
+	case !recorded:
+		return fateNoRoom
 	}
+	failed := verdict == middleware.Fail || verdict == middleware.Bypass
+	kind := d.Stage
+	if verdict == middleware.Allow {
+		kind = kindSlow
+	}
+	if s.cap.allow(failed, kind) {
+		return fateKept
+	}
+	return fateOverCap
+}
+
+func (s *sampler) isSlow(elapsed time.Duration) bool { return s.slow > 0 && elapsed >= s.slow }
+
+// streamFate decides about a request that is still open and slow already: it
+// does not wait for its end, which may be hours away.
+func (s *sampler) streamFate() string {
+	if s.cap.allow(false, kindSlow) {
+		return fateKept
+	}
+	return fateOverCap
 }

@@ -97,9 +97,10 @@ func TestFloodIsCapped(t *testing.T) {
 		r := newRig(t, TracesConfig{SampleRatio: ratio, KeepPerSecond: each}, &script{middleware.StageRateLimit, middleware.RateLimited})
 		began := time.Now()
 		n := r.send(t, total, 5)
-		most := each + int(time.Since(began).Seconds()*each) + 1
-		if n < each || n > most {
-			t.Errorf("ratio %v: %d refused requests made %d traces, want %d to %d", ratio, total, n, each, most)
+		const share = each / 4 // of one stage's refusals
+		most := share + int(time.Since(began).Seconds()*share) + 1
+		if n < share || n > most {
+			t.Errorf("ratio %v: %d refused requests made %d traces, want %d to %d", ratio, total, n, share, most)
 		}
 		if got := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="over_cap"} `); got != total-n {
 			t.Errorf("ratio %v: %d traces counted as over the cap, want %d", ratio, got, total-n)
@@ -132,7 +133,7 @@ func (r *rig) metric(t *testing.T, prefix string) int {
 }
 
 func TestSlowRequestsAreKept(t *testing.T) {
-	r := newRig(t, TracesConfig{KeepPerSecond: 10, SlowThreshold: time.Nanosecond}, &script{})
+	r := newRig(t, TracesConfig{KeepPerSecond: 40, SlowThreshold: time.Nanosecond}, &script{})
 	if n := r.send(t, 3, wholeTrace); n != 3 {
 		t.Errorf("3 slow requests made %d traces, want 3", n)
 	}

@@ -52,7 +52,8 @@ type Providers struct {
 	Meters  metric.MeterProvider
 	Metrics http.Handler
 
-	sampler    *sampler // nil where nothing is exported
+	sampler    *sampler // nil where nothing is exported, as is keeper
+	keeper     *keeper
 	traceFates *fateCounter
 	shutdown   []func(context.Context) error
 }
@@ -101,7 +102,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
 	meter := p.Meters.Meter(scope)
 	var err error
-	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
+	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNoRoom, fateNotSampled)
 	if err != nil {
 		return err
 	}
@@ -117,12 +118,16 @@ func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, expor
 	}
 	p.sampler = newSampler(cfg)
 	spans := newBatcher(exporter, func(fate string, n int) { spanFates.add(context.Background(), fate, n) })
+	p.keeper = newKeeper(p.sampler, spans)
 	tracers := sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithSampler(p.sampler),
 		sdktrace.WithRawSpanLimits(spanLimits()),
-		sdktrace.WithSpanProcessor(newKeeper(p.sampler, spans)),
+		sdktrace.WithSpanProcessor(p.keeper),
 	)
+	sweeping, stop := context.WithCancel(context.Background())
+	go p.keeper.sweep(sweeping, func(fate string) { p.traceFates.add(sweeping, fate, 1) })
+	p.shutdown = append(p.shutdown, func(context.Context) error { stop(); return nil })
 	p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)
 	return nil
 }

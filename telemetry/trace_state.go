@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -23,10 +24,13 @@ type requestTrace struct {
 	upgraded bool // the connection was handed over
 	aborted  bool // the response broke off
 
-	mu    sync.Mutex
-	root  trace.SpanID
-	spans []sdktrace.ReadOnlySpan
-	ended bool // the root has ended and the spans were handed on or dropped
+	mu      sync.Mutex
+	root    trace.SpanID
+	began   time.Time
+	spans   []sdktrace.ReadOnlySpan
+	ended   bool // spans are handed on or dropped at once: the root has ended, or takes too long
+	counted bool // its fate was decided before its end
+	slot    bool // it counts as one of the requests whose spans are held
 }
 
 type requestTraceKey struct{}

@@ -126,35 +126,6 @@ func handed(t *testing.T, dir, program string, env []string, args ...string) (go
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), out
 }
 
-// The variables that move compose's ports move those of `make traffic` too.
-func TestMakeTrafficFindsTheStack(t *testing.T) {
-	tests := []struct {
-		name string
-		env  []string
-		want []string
-	}{
-		{"defaults", nil, nil},
-		{
-			"ports",
-			[]string{"GATEWAY_PORT=18080", "REDIS_PORT=16379"},
-			[]string{"-gateway", "http://localhost:18080", "-redis", "localhost:16379"},
-		},
-		{
-			"addresses",
-			[]string{"GRAFANA_PORT=127.0.0.1:1", "PROMETHEUS_PORT=0.0.0.0:2", "JAEGER_PORT=[::1]:3"},
-			[]string{"-grafana", "http://localhost:1", "-prometheus", "http://localhost:2", "-jaeger", "http://localhost:3"},
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, _ := handed(t, t.TempDir(), "traffic", tt.env, "SECRET=s", "ARGS=-json", "traffic")
-			if want := slices.Concat([]string{"-secret", "s"}, tt.want, []string{"-json"}); !slices.Equal(got, want) {
-				t.Errorf("traffic got %q, want %q", got, want)
-			}
-		})
-	}
-}
-
 var productBuild = regexp.MustCompile(`go build [^;\n]*\./cmd/[\w-]+`)
 
 // What is shipped names no directory of the machine that built it, needs no C

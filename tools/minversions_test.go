@@ -1,6 +1,8 @@
 package tools
 
 import (
+	"cmp"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -29,15 +31,16 @@ func minimums(t *testing.T) []minimum {
 }
 
 // go.mod lists every module of the build, indirect ones too, so that reading it
-// is enough.
+// is enough. Its go line says only which language it needs: what has the fixes
+// is the Go in use.
 func TestMinimumVersions(t *testing.T) {
 	mod, err := modfile.Parse("go.mod", []byte(readRepoFile(t, "go.mod")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	have := map[string]string{
-		"go":        mod.Go.Version,
-		"toolchain": strings.TrimPrefix(runtime.Version(), "go"), // what compiled this test
+		"go":        plainGo(cmp.Or(os.Getenv("GO_OF_BUILD"), runtime.Version())), // make names it
+		"toolchain": plainGo(runtime.Version()),                                   // what compiled this test
 	}
 	for _, r := range mod.Require {
 		have[r.Mod.Path] = r.Mod.Version
@@ -58,7 +61,22 @@ func TestMinimumVersions(t *testing.T) {
 	}
 }
 
-// canonical gives the go directive, which has no v, the form that semver reads.
+// plainGo returns 1.26.8 of go1.26.8, of go1.26.8-vendor and of "go1.26.8 X:experiment".
+func plainGo(version string) string {
+	version, _, _ = strings.Cut(strings.TrimPrefix(version, "go"), " ")
+	version, _, _ = strings.Cut(version, "-")
+	return version
+}
+
+func TestPlainGo(t *testing.T) {
+	for _, version := range []string{"go1.26.8", "go1.26.8-vendor", "go1.26.8 X:jsonv2", "go1.26.8-X:jsonv2"} {
+		if got := plainGo(version); got != "1.26.8" {
+			t.Errorf("%q is read as %q", version, got)
+		}
+	}
+}
+
+// canonical gives the version of Go, which has no v, the form that semver reads.
 func canonical(version string) string {
 	return "v" + strings.TrimPrefix(version, "v")
 }

@@ -31,6 +31,7 @@ const (
 	tokenTTL = maxDuration + 10*time.Minute
 	// limitedRate is the limit of the token that is meant to run into it.
 	limitedRate = 20
+	limitedKind = "rate limited"
 	// slowWait is longer than the gateway's default slow_threshold, hopelessWait
 	// longer than its default response_timeout. The backend waits that long.
 	slowWait     = 1500 * time.Millisecond
@@ -94,9 +95,9 @@ func (t tokens) kinds() ([]kind, error) {
 	}
 	forged := t.good[:strings.LastIndexByte(t.good, '.')] + ".c2lnbmF0dXJl"
 	is := func(r ...middleware.Reason) []middleware.Reason { return r }
-	return []kind{
+	return []kind{ // the first is also the one that shows whether the gateway knows the tokens
 		{"allowed", 100, 0, is(middleware.Forwarded), bearer(t.good, route)},
-		{"rate limited", 40, 0, is(middleware.RateLimited, middleware.Forwarded), bearer(t.limited, route)},
+		{limitedKind, 40, 0, is(middleware.RateLimited, middleware.Forwarded), bearer(t.limited, route)},
 		{"other route", 8, 0, is(middleware.RouteNotAllowed), bearer(t.good, "/somewhere/else")},
 		{"ambiguous path", 3, 0, is(middleware.PathAmbiguous), bearer(t.good, "/api/%2e%2e/admin")},
 		{"method", 2, 0, is(middleware.MethodNotAllowed), method("PROPFIND", t.good)},

@@ -35,6 +35,7 @@ const (
 )
 
 func main() {
+	logging.Disable() // go-redis would report a failed dial beside the one clear line
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends anyway
@@ -51,18 +52,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "traffic:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 2
 	}
-	logging.Disable() // go-redis would report a failed dial beside the one clear line
-	kinds, err := prepare(ctx, s)
-	if err != nil {
-		fmt.Fprintln(stderr, "traffic:", err)
-		return 1
-	}
-	tally := send(ctx, s, kinds, stderr)
-	if err := tally.report(stdout, s); err != nil {
-		fmt.Fprintln(stderr, "traffic:", err)
+	if err := drive(ctx, s, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "traffic:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 1
 	}
 	return 0
+}
+
+func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	err := ready(ctx, s)
+	var kinds []kind
+	if err == nil {
+		kinds, err = prepare(ctx, s)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted before anything was sent")
+	case err != nil:
+		return err
+	}
+	t, err := send(ctx, s, kinds, stderr)
+	if err != nil {
+		return err
+	}
+	return t.report(context.WithoutCancel(ctx), stdout, s) // after an interrupt too
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
@@ -97,6 +110,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		u, err := url.Parse(text)
 		bad := err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"
 		fault(bad, "-%s is not a URL such as http://localhost:8080", name)
+	}
+	for _, u := range []*string{&s.gateway, &s.grafana, &s.prometheus, &s.jaeger} {
+		*u = strings.TrimRight(*u, "/") // paths are appended
 	}
 	return s, errors.Join(faults...)
 }

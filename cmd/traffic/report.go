@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -9,55 +11,92 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
+// scrapeMargin is Prometheus' scrape interval: what the run did last is to be
+// seen only after it.
+const scrapeMargin = 15 * time.Second
+
+// notRunning stands where a link would lead nowhere.
+const notRunning = "(not running; make up starts it)"
+
 // report says what was sent, what came back and where to look at it. Its error
-// says how many answers were not as expected.
-func (t *tally) report(w io.Writer, s settings) error {
+// says how many answers were not as expected, and whether the limit was kept.
+func (t *tally) report(ctx context.Context, w io.Writer, s settings) error {
 	if s.json {
 		if err := json.NewEncoder(w).Encode(t.results); err != nil {
 			return err
 		}
 	} else {
-		t.table(w, s)
-		t.links(w, s)
+		traces := running(ctx, s.jaeger)
+		t.table(w, s, traces)
+		t.links(ctx, w, s, traces)
 	}
 	wrong := 0
 	for _, r := range t.results {
 		wrong += r.Unexpected + r.Failed
 	}
+	limit := t.checkLimit()
 	if wrong > 0 {
-		return fmt.Errorf("%d answers were not as expected", wrong)
+		return errors.Join(fmt.Errorf("%d answers were not as expected", wrong), limit)
 	}
-	return nil
+	return limit
 }
 
-func (t *tally) table(w io.Writer, s settings) {
+func (t *tally) table(w io.Writer, s settings, traces bool) {
 	total := 0
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(columns, "\nrequest\tsent\tanswers\treasons\ta trace")
 	for _, r := range t.results {
 		total += r.Sent
+		if r.Sent == 0 {
+			fmt.Fprintf(columns, "%s\t0\t–\t–\tnot sent: run longer\n", r.Kind)
+			continue
+		}
 		trace := "–"
-		if r.TraceID != "" {
+		switch {
+		case r.TraceID != "" && traces:
 			trace = s.jaeger + "/trace/" + r.TraceID
+		case r.TraceID != "":
+			trace = r.TraceID // the log has it too
 		}
-		note := ""
-		if r.Unexpected+r.Failed > 0 {
-			note = fmt.Sprintf("  (%d NOT AS EXPECTED, %d unanswered)", r.Unexpected, r.Failed)
-		}
-		fmt.Fprintf(columns, "%s\t%d\t%s\t%s\t%s%s\n", r.Kind, r.Sent, counts(r.Statuses), counts(r.Reasons), trace, note)
+		fmt.Fprintf(columns, "%s\t%d\t%s\t%s\t%s%s\n", r.Kind, r.Sent, counts(r.Statuses), counts(r.Reasons), trace, r.note())
 	}
 	_ = columns.Flush() // a terminal that is gone cannot be told
 	fmt.Fprintf(w, "\n%d requests in %.0f s\n", total, t.took.Seconds())
 }
 
-func (t *tally) links(w io.Writer, s settings) {
+// note says what was wrong with a kind's answers.
+func (r *result) note() string {
+	if r.Unexpected+r.Failed == 0 {
+		return ""
+	}
+	note := fmt.Sprintf("  (%d NOT AS EXPECTED, %d unanswered", r.Unexpected, r.Failed)
+	if r.Error != "" {
+		note += ": " + r.Error
+	}
+	return note + ")"
+}
+
+// links lead to the time of the run, whenever they are followed.
+func (t *tally) links(ctx context.Context, w io.Writer, s settings, traces bool) {
+	end := t.began.Add(t.took + scrapeMargin)
+	link := func(name string, runs bool, place, format string, args ...any) {
+		if !runs {
+			fmt.Fprintf(w, "%-22s %s %s\n", name, place, notRunning)
+			return
+		}
+		fmt.Fprintf(w, "%-22s %s%s\n", name, place, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintln(w)
+	link("rate-limit rejections", running(ctx, s.grafana), s.grafana, "/d/tyk-proxy-rate-limit?from=%d&to=%d",
+		t.began.UnixMilli(), end.UnixMilli())
 	query := `sum by (gateway_stage, gateway_reason) (increase(gateway_decisions_total{gateway_verdict!="allow"}[5m]))`
-	fmt.Fprintf(w, "\nrate-limit rejections  %s/d/tyk-proxy-rate-limit?from=now-15m&to=now\n", s.grafana)
-	fmt.Fprintf(w, "all refusals           %s/query?g0.expr=%s&g0.tab=graph&g0.range_input=15m\n", s.prometheus, url.QueryEscape(query))
-	fmt.Fprintf(w, "refused traces         %s/search?service=tyk_proxy&tags=%s\n", s.jaeger,
-		url.QueryEscape(`{"gateway.reason":"rate_limited"}`))
+	link("all refusals", running(ctx, s.prometheus), s.prometheus, "/query?g0.expr=%s&g0.tab=graph&g0.range_input=%ds&g0.end_input=%s",
+		url.QueryEscape(query), int((t.took+2*scrapeMargin).Seconds())+1, url.QueryEscape(end.UTC().Format(time.DateTime)))
+	link("refused traces", traces, s.jaeger, "/search?service=tyk_proxy&tags=%s&lookback=custom&start=%d&end=%d&limit=20",
+		url.QueryEscape(`{"gateway.reason":"rate_limited"}`), t.began.UnixMicro(), end.UnixMicro())
 }
 
 // counts lists keys and how often each was met, in order: "200×3 429×5".

@@ -19,6 +19,8 @@ const (
 	// answerTimeout is longer than the gateway takes to give up on an upstream.
 	answerTimeout = 60 * time.Second
 	progressEvery = 5 * time.Second
+	// maxBody is more than any problem document has.
+	maxBody = 64 << 10
 )
 
 // result is what one kind of request met with.
@@ -27,9 +29,10 @@ type result struct {
 	Sent       int            `json:"sent"`
 	Statuses   map[int]int    `json:"statuses"`
 	Reasons    map[string]int `json:"reasons"`
-	Unexpected int            `json:"unexpected"` // answers that the kind does not expect
-	Failed     int            `json:"failed"`     // requests without an answer
-	TraceID    string         `json:"trace_id"`   // of one that was as expected, the rarer reason first
+	Unexpected int            `json:"unexpected"`      // answers that the kind does not expect
+	Failed     int            `json:"failed"`          // requests without an answer
+	TraceID    string         `json:"trace_id"`        // of one that was as expected, the rarer reason first
+	Error      string         `json:"error,omitempty"` // the first request without an answer says why
 	traceOf    middleware.Reason
 }
 
@@ -39,10 +42,14 @@ type tally struct {
 	results []*result
 	began   time.Time
 	took    time.Duration
+	window  time.Duration // of the rate limit, as an answer told it
+	cut     int           // requests that the interrupt left without an answer
 }
 
-// send keeps to the rate for the duration and waits for the last answers.
-func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) *tally {
+// send keeps to the rate for the duration and waits for the last answers. The
+// first request goes alone: its answer shows whether the gateway knows the
+// tokens at all. It counts like any other, as the gateway counts it too.
+func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
 	t := &tally{began: time.Now()}
 	for _, k := range kinds {
 		t.results = append(t.results, &result{Kind: k.name, Statuses: map[int]int{}, Reasons: map[string]int{}})
@@ -52,13 +59,18 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) *ta
 		Transport: &http.Transport{MaxIdleConnsPerHost: inFlight, DisableCompression: true},
 	}
 	defer client.CloseIdleConnections()
+	next := schedule(kinds)
+	first := next()
+	t.one(ctx, client, s.gateway, kinds[first], first)
+	if err := t.mismatch(s); err != nil {
+		return nil, err
+	}
 	places := make(chan struct{}, inFlight)
 	var wg sync.WaitGroup
-	next := schedule(kinds)
 	tick := time.NewTicker(time.Second / time.Duration(s.rate))
 	defer tick.Stop()
 	said := time.Now()
-	for range int(s.duration.Seconds() * float64(s.rate)) {
+	for range int(s.duration.Seconds()*float64(s.rate)) - 1 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -79,14 +91,24 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) *ta
 	}
 	wg.Wait()
 	t.took = time.Since(t.began)
-	return t
+	if ctx.Err() != nil {
+		fmt.Fprintf(progress, "interrupted after %.0f s: %d requests were cut and are not counted\n", t.took.Seconds(), t.cut)
+	}
+	return t, nil
 }
 
-// schedule deals the kinds out by weight, evenly mixed: each turn, everybody
-// gains its weight and the richest pays the sum (smooth weighted round robin).
+// schedule deals each kind once, so that a short run has them all, and then by
+// weight, evenly mixed: each turn, everybody gains its weight and the richest
+// pays the sum (smooth weighted round robin).
 func schedule(kinds []kind) func() int {
 	credit, dealt := make([]int, len(kinds)), make([]int, len(kinds))
+	once := 0
 	return func() int {
+		if once < len(kinds) {
+			dealt[once]++
+			once++
+			return once - 1
+		}
 		best, sum := 0, 0
 		for i, k := range kinds {
 			if k.most > 0 && dealt[i] >= k.most {
@@ -105,33 +127,58 @@ func schedule(kinds []kind) func() int {
 	}
 }
 
+// one sends one request and counts what it met with.
 func (t *tally) one(ctx context.Context, client *http.Client, base string, k kind, i int) {
-	r, err := k.make(ctx, base)
-	if err != nil {
-		t.add(i, func(res *result) { res.Sent++; res.Failed++ })
-		return
-	}
-	response, err := client.Do(r)
-	if err != nil {
-		t.add(i, func(res *result) { res.Sent++; res.Failed++ })
-		return
-	}
-	defer response.Body.Close()
-	reason := reasonOf(response)
-	_, _ = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+	status, header, reason, err := ask(ctx, client, base, k)
 	t.add(i, func(res *result) {
+		if err != nil && ctx.Err() != nil {
+			t.cut++ // by the person at the keyboard, not by the gateway
+			return
+		}
 		res.Sent++
-		res.Statuses[response.StatusCode]++
+		if err != nil {
+			res.Failed++
+			if res.Error == "" {
+				res.Error = err.Error()
+			}
+			return
+		}
+		if window := windowOf(header); window > 0 {
+			t.window = window
+		}
+		res.Statuses[status]++
 		res.Reasons[reason.String()]++
 		place := slices.Index(k.expect, reason)
-		if place < 0 || statusOf(reason) != response.StatusCode {
+		if place < 0 || statusOf(reason) != status {
 			res.Unexpected++
 			return
 		}
 		if res.TraceID == "" || place < slices.Index(k.expect, res.traceOf) {
-			res.TraceID, res.traceOf = response.Header.Get("X-Trace-Id"), reason
+			res.TraceID, res.traceOf = header.Get("X-Trace-Id"), reason
 		}
 	})
+}
+
+// ask sends one request and reads the whole answer. Its error may name the URL,
+// but no header and hence no token.
+func ask(ctx context.Context, client *http.Client, base string, k kind) (int, http.Header, middleware.Reason, error) {
+	r, err := k.make(ctx, base)
+	if err != nil {
+		return 0, nil, middleware.ReasonNone, err
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		return 0, nil, middleware.ReasonNone, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+	}
+	if err != nil {
+		return 0, nil, middleware.ReasonNone, fmt.Errorf("reading the answer of %s: %w", base, err)
+	}
+	return response.StatusCode, response.Header, reasonOf(response.Header, body), nil
 }
 
 func (t *tally) add(i int, change func(*result)) {
@@ -141,12 +188,12 @@ func (t *tally) add(i int, change func(*result)) {
 }
 
 // reasonOf reads the refusal; an answer that is none was forwarded.
-func reasonOf(response *http.Response) middleware.Reason {
-	if response.Header.Get("Content-Type") != "application/problem+json" {
+func reasonOf(h http.Header, body []byte) middleware.Reason {
+	if h.Get("Content-Type") != "application/problem+json" {
 		return middleware.Forwarded
 	}
 	var problem middleware.Problem
-	if json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&problem) != nil {
+	if json.Unmarshal(body, &problem) != nil {
 		return middleware.ReasonNone
 	}
 	for _, reason := range middleware.Reasons() {

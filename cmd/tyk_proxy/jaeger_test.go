@@ -151,8 +151,10 @@ func checkStages(t *testing.T, trace jaegerTrace) {
 			continue
 		}
 		want := jaegerTags{"event": "gateway.decision"}
-		for _, key := range []string{"gateway.stage", "gateway.verdict", "gateway.reason"} {
-			want[key] = span.Tags[key]
+		for key, value := range span.Tags {
+			if strings.HasPrefix(key, "gateway.") || key == "http.route" || key == "http.response.status_code" {
+				want[key] = value
+			}
 		}
 		if diff := gocmp.Diff(want, span.Logs[0].Fields); diff != "" {
 			t.Errorf("the event of %s (-want +got):\n%s", span.Name, diff)
@@ -173,7 +175,7 @@ func TestOnlyRefusalsInJaeger(t *testing.T) {
 	for range refused {
 		p.get("/api/v1/test", "").want(t, http.StatusUnauthorized, "credentials_missing")
 	}
-	want := map[string]int{"kept": refused, "not_sampled": allowed, "sampled": 0, "over_cap": 0}
+	want := map[string]int{"kept": refused, "not_sampled": allowed, "sampled": 0, "over_cap": 0, "no_room": 0}
 	if diff := gocmp.Diff(want, awaitFates(t, p, allowed+refused)); diff != "" {
 		t.Errorf("traces by fate (-want +got):\n%s", diff)
 	}
@@ -199,7 +201,7 @@ func TestOnlyRefusalsInJaeger(t *testing.T) {
 // A flood of 429s is cut to the cap before it leaves the process.
 func TestFloodInJaeger(t *testing.T) {
 	const each = 20
-	flood := 20_000
+	flood := 100_000
 	if raced() || testing.Short() {
 		flood = 4_000
 	}
@@ -217,9 +219,10 @@ func TestFloodInJaeger(t *testing.T) {
 		t.Fatalf("statuses %v, want 429 only", got.statuses)
 	}
 	fates := awaitFates(t, p, flood+1)
-	most := each + int(each*time.Since(begun).Seconds()) + 1
-	if kept := fates["kept"]; kept < each || kept > most {
-		t.Errorf("%d of %d traces were kept, want %d to %d", kept, flood, each, most)
+	const share = each / 4 // of one stage's refusals
+	most := share + int(share*time.Since(begun).Seconds()) + 1
+	if kept := fates["kept"]; kept < share || kept > most {
+		t.Errorf("%d of %d traces were kept, want %d to %d", kept, flood, share, most)
 	}
 	if fates["sampled"] != 1 || fates["kept"]+fates["over_cap"] != flood {
 		t.Errorf("traces by fate %v, want 1 sampled and all the others kept or over the cap", fates)
