@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/otel"
 
+	"tyk_proxy/middleware"
 	"tyk_proxy/telemetry"
 )
 
@@ -88,7 +89,7 @@ func redirectLibraryLogs(logger *logrus.Logger) {
 type transportLog struct{ log *logrus.Logger }
 
 func (w transportLog) Write(line []byte) (int, error) {
-	w.log.WithField("component", "http").Debug(telemetry.Unquoted(strings.TrimSpace(string(line))))
+	w.log.WithField("component", "http").Debug(middleware.Unquoted(strings.TrimSpace(string(line))))
 	return len(line), nil
 }
 

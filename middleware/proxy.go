@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 )
 
 // ProxyConfig configures the proxy stage. Target and Transport are required.
@@ -70,7 +69,7 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 	if rw.forwardErr == nil {
 		return Outcome{Reason: Forwarded}
 	}
-	return Outcome{Reason: forwardReason(ctx, rw.forwardErr, body.err()), Err: unquoted(rw.forwardErr)}
+	return Outcome{Reason: forwardReason(ctx, rw.forwardErr, body.err()), Err: unquotedError(rw.forwardErr)}
 }
 
 type pathKey struct{}
@@ -124,17 +123,6 @@ func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	default:
 		return UpstreamInvalid
 	}
-}
-
-// unquoted cuts an error's text off where it begins to quote: net/http repeats
-// what a backend said ("malformed HTTP response …"), and a backend may echo the
-// client's credentials.
-func unquoted(err error) error {
-	text, _, quotes := strings.Cut(err.Error(), `"`)
-	if !quotes {
-		return err
-	}
-	return errors.New(strings.TrimSpace(text) + " …")
 }
 
 // unreachable reports whether the connection failed, rather than what was said

@@ -7,6 +7,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"tyk_proxy/middleware"
 )
 
 // discreetTracers is for instrumentation libraries whose spans tell more than
@@ -52,7 +54,7 @@ func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
 // SetStatus implements trace.Span.
 func (s *discreetSpan) SetStatus(code codes.Code, description string) {
 	if !s.harmless {
-		s.Span.SetStatus(code, Unquoted(description))
+		s.Span.SetStatus(code, middleware.Unquoted(description))
 	}
 }
 
@@ -64,13 +66,4 @@ func (s *discreetSpan) RecordError(err error, _ ...trace.EventOption) {
 	if s.harmless = kind == ""; !s.harmless {
 		s.Span.SetAttributes(attrErrorType.String(kind))
 	}
-}
-
-// Unquoted cuts an error's text off where it begins to quote: what is quoted
-// came from somebody else.
-func Unquoted(text string) string {
-	if i := strings.IndexAny(text, "\"'`"); i >= 0 {
-		text = strings.TrimSpace(text[:i]) + " …"
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }

@@ -126,7 +126,7 @@ func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middle
 		fields[string(AttrSource)] = sourceRedis
 	}
 	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
-		fields[logError] = Unquoted(d.Outcome.Err.Error())
+		fields[logError] = middleware.Unquoted(d.Outcome.Err.Error())
 		var fault *middleware.PanicError
 		if errors.As(d.Outcome.Err, &fault) {
 			fields[logStack] = string(fault.Stack)

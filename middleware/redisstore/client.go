@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -99,9 +98,5 @@ func unquoted(err error) error {
 	if !replied(err) {
 		return err
 	}
-	text := err.Error()
-	if i := strings.IndexAny(text, "'`\""); i >= 0 {
-		text = strings.TrimSpace(text[:i]) + " …"
-	}
-	return replyError(text)
+	return replyError(middleware.Unquoted(err.Error()))
 }
