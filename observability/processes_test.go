@@ -43,7 +43,7 @@ func startStack(t *testing.T) *stack {
 	})
 	own := free(t)
 	s.prometheus = "http://" + own
-	run(t, needed(t, "prometheus", "prometheus"), []string{
+	run(t, storetest.Installed(t, "prometheus"), []string{
 		"--config.file=" + prometheusConfig(t, map[string]string{
 			"gateway:9090": metrics, "jaeger:8888": jaeger.Metrics, "localhost:9090": own,
 		}),
@@ -108,20 +108,6 @@ func build(t *testing.T, command string) string {
 		t.Fatalf("building %s: %v\n%s", command, err, out)
 	}
 	return binary
-}
-
-// needed returns the path of an installed program. Where it is missing the test
-// is skipped, or fails if the environment promises it.
-func needed(t *testing.T, program, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil && os.Getenv("TYK_PROXY_REQUIRE_SERVERS") == "1" {
-		t.Fatalf("%s is not installed: %v", name, err)
-	}
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-	return path
 }
 
 func free(t *testing.T) string {

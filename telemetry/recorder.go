@@ -148,7 +148,7 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	}
 	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
 	span.SetAttributes(records.attributes...)
-	learned := r.learned(ex, step.Stage)
+	learned := r.learned(ctx, ex, step.Stage)
 	span.SetAttributes(learned...)
 	span.AddEvent(EventDecision, records.event, trace.WithAttributes(learned...))
 	if verdict == middleware.Fail {
@@ -158,10 +158,10 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 }
 
 // learned returns what a stage found out about the request, for its span.
-func (r *Recorder) learned(ex *middleware.Exchange, stage string) []attribute.KeyValue {
+func (r *Recorder) learned(ctx context.Context, ex *middleware.Exchange, stage string) []attribute.KeyValue {
 	switch {
 	case stage == middleware.StageAuth && ex.Claims.APIKey != "":
-		return []attribute.KeyValue{AttrKeyID.String(r.keyIDs.of(ex.Claims.APIKey))}
+		return []attribute.KeyValue{AttrKeyID.String(r.keyID(ctx, ex))}
 	case stage == middleware.StageRouteCheck && ex.Route != "":
 		return []attribute.KeyValue{attrRoute.String(ex.Route)}
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
@@ -176,6 +176,19 @@ func (r *Recorder) learned(ex *middleware.Exchange, stage string) []attribute.Ke
 		return []attribute.KeyValue{attrStatus.Int(ex.Upstream.Status)}
 	}
 	return nil
+}
+
+// keyID returns gateway.key.id, made once for each request: its auth span, its
+// server span and its log line all carry it.
+func (r *Recorder) keyID(ctx context.Context, ex *middleware.Exchange) string {
+	t := requestTraceFrom(ctx)
+	if t == nil {
+		return r.keyIDs.of(ex.Claims.APIKey)
+	}
+	if t.keyID == "" {
+		t.keyID = r.keyIDs.of(ex.Claims.APIKey)
+	}
+	return t.keyID
 }
 
 // RequestEnded implements [middleware.Observer]: it decides whether the trace
@@ -197,13 +210,13 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 		}
 		if ex.Claims.APIKey != "" {
 			// Beside the reason, because a trace search matches within one span.
-			span.SetAttributes(AttrKeyID.String(r.keyIDs.of(ex.Claims.APIKey)))
+			span.SetAttributes(AttrKeyID.String(r.keyID(ctx, ex)))
 		}
 		if d.Outcome.Verdict() == middleware.Fail {
 			span.SetStatus(codes.Error, d.Outcome.Reason.Info().Title)
 		}
 	}
-	r.lines.write(ctx, d, func() logrus.Fields { return r.fields(ctx, ex, d) })
+	r.lines.write(d, func() logrus.Fields { return r.fields(ctx, ex, d) })
 }
 
 // decide settles whether the trace is exported, unless that was settled before:

@@ -43,7 +43,7 @@ func newRequestLog(log *logrus.Logger) *requestLog {
 }
 
 // write writes the line of a request; fields is called only if it is written.
-func (l *requestLog) write(_ context.Context, d middleware.Decision, fields func() logrus.Fields) {
+func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	level := levelOf(d.Outcome.Verdict())
 	if !l.log.IsLevelEnabled(level) {
 		return
@@ -118,7 +118,7 @@ func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middle
 		fields[logTraceID], fields[logSpanID] = sc.TraceID().String(), sc.SpanID().String()
 	}
 	if ex.Claims.APIKey != "" {
-		fields[string(AttrKeyID)] = r.keyIDs.of(ex.Claims.APIKey)
+		fields[string(AttrKeyID)] = r.keyID(ctx, ex)
 	}
 	if ex.Quota.Window > 0 {
 		fields[string(AttrLimit)], fields[string(AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining

@@ -20,9 +20,11 @@ type requestTrace struct {
 	// exported says that the spans will be exported; it is final once true.
 	exported atomic.Bool
 
-	// What otelhttp cannot see by itself; of the goroutine that serves the request.
-	upgraded bool // the connection was handed over
-	aborted  bool // the response broke off
+	// Of the goroutine that serves the request. The first two are what otelhttp
+	// cannot see by itself.
+	upgraded bool   // the connection was handed over
+	aborted  bool   // the response broke off
+	keyID    string // gateway.key.id, once it was asked for
 
 	mu      sync.Mutex
 	root    trace.SpanID

@@ -2,9 +2,29 @@ package storetest
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
+	"testing"
 )
+
+// requireServers names the environment variable that turns a missing program
+// from a skipped test into a failed one: CI installs them all.
+const requireServers = "TYK_PROXY_REQUIRE_SERVERS"
+
+// Installed returns the path of a program that a test needs. Where it is not
+// installed the test is skipped, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
+func Installed(tb testing.TB, program string) string {
+	tb.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv(requireServers) == "1" {
+			tb.Fatalf("%s is 1 and %s is not installed: %v", requireServers, program, err)
+		}
+		tb.Skip(program + " is not installed")
+	}
+	return path
+}
 
 // StartProcess starts a server that ends with the process of its test, even if
 // that is killed or runs into its timeout and never comes to its Cleanup (on

@@ -14,10 +14,6 @@ import (
 	"time"
 )
 
-// requireServers names the environment variable that turns a missing
-// redis-server from a skipped test into a failed one: CI installs it.
-const requireServers = "TYK_PROXY_REQUIRE_SERVERS"
-
 const (
 	startAttempts = 5               // the free port may be taken before Redis binds it
 	startTimeout  = 5 * time.Second // for Redis to answer
@@ -39,12 +35,7 @@ type Server struct {
 // redis-server is not installed, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
 func StartRedis(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv(requireServers) == "1" {
-			tb.Fatalf("%s is 1 and redis-server is not installed: %v", requireServers, err)
-		}
-		tb.Skip("redis-server is not installed")
-	}
+	Installed(tb, "redis-server")
 	s := &Server{tb: tb, dir: tb.TempDir(), args: args}
 	tb.Cleanup(s.Stop)
 	var err error

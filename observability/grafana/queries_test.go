@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"tyk_proxy/middleware/storetest"
 	"tyk_proxy/telemetry"
 )
 
@@ -179,13 +180,7 @@ func TestLatencyLeadsToTraces(t *testing.T) {
 }
 
 func TestQueriesParse(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("TYK_PROXY_REQUIRE_SERVERS") == "1" {
-			t.Fatalf("TYK_PROXY_REQUIRE_SERVERS is 1 and promtool is not installed: %v", err)
-		}
-		t.Skip("promtool is not installed")
-	}
+	promtool := storetest.Installed(t, "promtool")
 	values := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$job", ".*", "$instance", ".*")
 	type rule struct {
 		Record string `json:"record"`

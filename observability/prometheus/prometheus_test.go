@@ -14,11 +14,9 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
-)
 
-// requireServers names the environment variable that turns a missing promtool
-// from a skipped test into a failed one: CI installs it.
-const requireServers = "TYK_PROXY_REQUIRE_SERVERS"
+	"tyk_proxy/middleware/storetest"
+)
 
 const (
 	configFile  = "prometheus.yml"
@@ -189,13 +187,7 @@ func runbookSections(t *testing.T) map[string]string {
 
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv(requireServers) == "1" {
-			t.Fatalf("%s is 1 and promtool is not installed: %v", requireServers, err)
-		}
-		t.Skip("promtool is not installed")
-	}
+	path := storetest.Installed(t, "promtool")
 	if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
