@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,31 +151,49 @@ func (s *stack) checkExemplars(t *testing.T) {
 	}
 }
 
+// rule is what Prometheus says of one of its rules.
+type rule struct{ Name, Type, Health, LastError string }
+
 // checkRules holds that every rule evaluates, and that recording rules record.
 func (s *stack) checkRules(t *testing.T) {
 	t.Helper()
-	var answer struct {
-		Data struct {
-			Groups []struct {
-				Rules []struct{ Name, Type, Health, LastError string } `json:"rules"`
-			} `json:"groups"`
-		} `json:"data"`
+	rules := s.evaluatedRules(t)
+	if len(rules) == 0 {
+		t.Error("Prometheus has no rules")
 	}
-	s.get(t, s.prometheus+"/api/v1/rules", &answer)
-	rules := 0
-	for _, group := range answer.Data.Groups {
-		for _, rule := range group.Rules {
-			rules++
-			if rule.Health != "ok" {
-				t.Errorf("rule %s is %s: %s", rule.Name, rule.Health, rule.LastError)
-			}
-			if rule.Type == "recording" && !s.records(t, rule.Name) {
-				t.Errorf("rule %s records nothing", rule.Name)
-			}
+	for _, r := range rules {
+		if r.Health != "ok" {
+			t.Errorf("rule %s is %s: %s", r.Name, r.Health, r.LastError)
+		}
+		if r.Type == "recording" && !s.records(t, r.Name) {
+			t.Errorf("rule %s records nothing", r.Name)
 		}
 	}
-	if rules == 0 {
-		t.Error("Prometheus has no rules")
+}
+
+// evaluatedRules waits until each rule was evaluated once. Prometheus spreads
+// the groups' first evaluations over their intervals, by a hash of the file's
+// path and the group's name; until its turn a rule's health is "unknown".
+func (s *stack) evaluatedRules(t *testing.T) []rule {
+	t.Helper()
+	var rules []rule
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+		var answer struct {
+			Data struct {
+				Groups []struct {
+					Rules []rule `json:"rules"`
+				} `json:"groups"`
+			} `json:"data"`
+		}
+		s.get(t, s.prometheus+"/api/v1/rules", &answer)
+		rules = rules[:0]
+		for _, group := range answer.Data.Groups {
+			rules = append(rules, group.Rules...)
+		}
+		waiting := slices.ContainsFunc(rules, func(r rule) bool { return r.Health == "unknown" })
+		if !waiting || time.Now().After(deadline) {
+			return rules
+		}
 	}
 }
 
