@@ -69,9 +69,16 @@ type RedisConfig struct {
 	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Connections to Redis; each serves one request at a time, so many concurrent requests need many. 0 means ten per CPU."`
 }
 
+// The values of rate_limit.on_error.
+const (
+	onErrorDeny  = "deny"
+	onErrorAllow = "allow"
+)
+
 // RateLimitConfig is the fixed window shared by every token.
 type RateLimitConfig struct {
-	Window Duration `json:"window" env:"WINDOW" env-description:"Length of the counting window: whole seconds, 1s to 24h."`
+	Window  Duration `json:"window" env:"WINDOW" env-description:"Length of the counting window: whole seconds, 1s to 24h."`
+	OnError string   `json:"on_error" env:"ON_ERROR" env-description:"What happens to a request that cannot be counted because the limiter fails: deny (503) or allow (it passes uncounted, verdict bypass). Records must be readable either way."`
 }
 
 // UpstreamConfig is how the gateway talks to the backend.
@@ -137,7 +144,7 @@ func DefaultConfig() Config {
 			PoolTimeout: Duration(50 * time.Millisecond),
 			PoolSize:    128,
 		},
-		RateLimit: RateLimitConfig{Window: seconds(60)},
+		RateLimit: RateLimitConfig{Window: seconds(60), OnError: onErrorDeny},
 		Upstream: UpstreamConfig{
 			DialTimeout:     seconds(2),
 			ResponseTimeout: seconds(15),

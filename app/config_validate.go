@@ -74,6 +74,9 @@ func (l *loader) validateTimeouts() {
 	}
 	l.expect("server_timeouts.drainDelay", l.notNegative("server_timeouts.drainDelay"))
 	l.expect("rate_limit.window", badWindow)
+	l.expect("rate_limit.on_error", func(c *Config) (string, string) {
+		return notIn(c.RateLimit.OnError, []string{onErrorDeny, onErrorAllow})
+	})
 	l.expect("upstream.response_timeout", func(c *Config) (string, string) {
 		// Later than this the connection to the client is past its deadline, and
 		// the 504 that explains the wait could not be written any more.

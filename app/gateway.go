@@ -95,7 +95,9 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 			auth,
 			middleware.NewTokenLookup(redisstore.NewTokens(g.redis, budget), nil),
 			middleware.RouteCheck{},
-			middleware.NewRateLimit(counter),
+			middleware.NewRateLimit(middleware.RateLimitConfig{
+				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == onErrorAllow,
+			}),
 		},
 		Forwarder:     proxy,
 		Observer:      observer,

@@ -54,7 +54,7 @@ type Upstream struct {
 // the verdict, and the cause where something broke.
 type Outcome struct {
 	Reason Reason
-	// Err is the cause of a Fail, for the operator. It is never shown to the
+	// Err is the cause of a Fail or Bypass, for the operator. It is never shown to the
 	// client and must not carry credentials.
 	Err error
 }
@@ -88,8 +88,10 @@ type Forwarder interface {
 
 // Decision is how a request ended.
 type Decision struct {
-	Stage   string // the stage that decided: the last one that ran
-	Outcome Outcome
+	// Stage is the stage that decided: the last one that ran, or, where the
+	// request was served only because policy let it pass, the one bypassed.
+	Stage   string
+	Outcome Outcome       // of that stage
 	Status  int           // HTTP status sent, or [StatusClientClosedRequest]
 	Bytes   int64         // body bytes sent
 	Elapsed time.Duration // since the pipeline took the request

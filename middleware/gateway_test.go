@@ -49,7 +49,7 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 			NewAuth(AuthConfig{Algorithm: "HS256", Key: testSecret, Leeway: testLeeway}),
 			NewTokenLookup(lookupFunc(func(context.Context, string) (*Token, error) { return token, nil }), nil),
 			RouteCheck{},
-			NewRateLimit(countFunc(func(context.Context, string) (Usage, error) { return usage(1), nil })),
+			NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) { return usage(1), nil })}),
 		},
 		Observer: newJournal(),
 	}

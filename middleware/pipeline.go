@@ -125,9 +125,10 @@ func (r *run) end() {
 	if !r.outcome.Proceeds() && !aborted && !r.writer.hijacked {
 		writeProblem(&r.writer, r.outcome.Reason, r.ex.Quota, r.pipeline.cfg.TraceID(ctx))
 	}
+	stage, outcome := r.decided()
 	r.pipeline.cfg.Observer.RequestEnded(ctx, &r.ex, Decision{
-		Stage:   r.stage,
-		Outcome: r.outcome,
+		Stage:   stage,
+		Outcome: outcome,
 		Status:  r.writer.finalStatus(),
 		Bytes:   r.writer.bytes,
 		Elapsed: r.pipeline.cfg.Now().Sub(r.ex.Received),
@@ -137,6 +138,19 @@ func (r *run) end() {
 		// client that the body is not whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// decided returns the stage that decided and its outcome. A bypass outweighs
+// the success that it made possible, and nothing else.
+func (r *run) decided() (stage string, outcome Outcome) {
+	if r.outcome.Verdict() == Allow {
+		for _, step := range r.ex.Trail {
+			if step.Outcome.Verdict() == Bypass {
+				return step.Stage, step.Outcome
+			}
+		}
+	}
+	return r.stage, r.outcome
 }
 
 // PanicError is a panic of a stage as an error.

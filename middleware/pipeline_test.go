@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // scripted returns the five stages, of which each ends with the reason that is
@@ -90,15 +91,20 @@ func TestPipelineOrder(t *testing.T) {
 	}
 }
 
-// TestBypassProceeds needs a reason with that verdict, which is no stage's today.
-func TestBypassProceeds(t *testing.T) {
-	for _, reason := range Reasons() {
-		if reason.Info().Verdict == Bypass {
-			w, _ := serve(t, map[string]func() Outcome{reason.Info().Stage: func() Outcome { return Outcome{Reason: reason} }})
-			if w.Code != http.StatusNoContent {
-				t.Errorf("%s: status %d", reason, w.Code)
-			}
-		}
+// TestBypassDecides holds that a request which was served only because policy
+// let it pass is reported as bypassed, and one that failed later as failed.
+func TestBypassDecides(t *testing.T) {
+	bypass := func() Outcome { return Outcome{Reason: LimiterBypassed, Err: ErrUnavailable} }
+	w, journal := serve(t, map[string]func() Outcome{StageRateLimit: bypass})
+	want := Decision{Stage: StageRateLimit, Outcome: bypass(), Status: http.StatusNoContent}
+	if got := journal.wait(t); w.Code != http.StatusNoContent || !cmp.Equal(want, got, cmpopts.EquateErrors()) {
+		t.Errorf("status %d, decision %+v; want %+v", w.Code, got, want)
+	}
+	w, journal = serve(t, map[string]func() Outcome{
+		StageRateLimit: bypass, StageProxy: func() Outcome { return Outcome{Reason: UpstreamTimeout} },
+	})
+	if got := journal.wait(t); w.Code != http.StatusGatewayTimeout || got.Stage != StageProxy || got.Outcome.Reason != UpstreamTimeout {
+		t.Errorf("status %d, decision %+v; want the proxy's failure", w.Code, got)
 	}
 }
 

@@ -25,22 +25,33 @@ type Counter interface {
 // client may use its whole limit at the end of one window and again at the
 // start of the next: at most twice the limit in any span of one window.
 type RateLimit struct {
-	counter Counter
+	cfg RateLimitConfig
+}
+
+// RateLimitConfig is what a [RateLimit] is made of.
+type RateLimitConfig struct {
+	Counter Counter // required
+	// FailOpen lets requests pass uncounted while the counter cannot be asked;
+	// else they are refused, because then the limit cannot be kept.
+	FailOpen bool
 }
 
 // NewRateLimit returns the stage.
-func NewRateLimit(counter Counter) *RateLimit { return &RateLimit{counter: counter} }
+func NewRateLimit(cfg RateLimitConfig) *RateLimit { return &RateLimit{cfg: cfg} }
 
 // Name implements [Stage].
 func (*RateLimit) Name() string { return StageRateLimit }
 
 // Check implements [Stage].
 func (l *RateLimit) Check(ctx context.Context, ex *Exchange) Outcome {
-	usage, err := l.counter.Count(ctx, ex.Claims.APIKey)
-	if err != nil {
+	limit := ex.Token.RateLimit
+	usage, err := l.cfg.Counter.Count(ctx, ex.Claims.APIKey)
+	switch {
+	case err != nil && l.cfg.FailOpen && limit > 0: // a limit of 0 admits none, whatever the count is
+		return Outcome{Reason: LimiterBypassed, Err: err}
+	case err != nil:
 		return Outcome{Reason: LimiterUnavailable, Err: err}
 	}
-	limit := ex.Token.RateLimit
 	ex.Quota = Quota{
 		Limit:     limit,
 		Used:      usage.Count,

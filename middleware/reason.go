@@ -85,6 +85,7 @@ const (
 	WithinLimit
 	RateLimited
 	LimiterUnavailable
+	LimiterBypassed
 
 	Forwarded
 	RequestBodyInvalid
@@ -201,6 +202,10 @@ var reasons = [reasonCount]ReasonInfo{
 	LimiterUnavailable: {
 		"limiter_unavailable", StageRateLimit, Fail, http.StatusServiceUnavailable,
 		"The rate limiter is unavailable.", "",
+	},
+	LimiterBypassed: {
+		"limiter_bypassed", StageRateLimit, Bypass, 0,
+		"The rate limiter is unavailable, and policy lets the request pass uncounted.", "",
 	},
 
 	Forwarded: {"forwarded", StageProxy, Allow, 0, "The request was forwarded and the response relayed.", ""},

@@ -168,22 +168,32 @@ type limitRow struct {
 	err       error
 	want      Reason
 	remaining int64
+	failOpen  bool
 }
 
 func limitRows() []limitRow {
-	return []limitRow{
-		{"first", 10, 1, nil, WithinLimit, 9},
-		{"last", 10, 10, nil, WithinLimit, 0},
-		{"one too many", 10, 11, nil, RateLimited, 0},
+	rows := []limitRow{
+		{"first", 10, 1, nil, WithinLimit, 9, false},
+		{"last", 10, 10, nil, WithinLimit, 0, false},
+		{"one too many", 10, 11, nil, RateLimited, 0, false},
 		// The limit was lowered in the middle of a window.
-		{"far too many", 10, 50, nil, RateLimited, 0},
-		{"limit 0", 0, 1, nil, RateLimited, 0},
-		{"limit 1", 1, 1, nil, WithinLimit, 0},
-		{"largest limit", math.MaxInt64, 1, nil, WithinLimit, math.MaxInt64 - 1},
-		{"largest count", 1, math.MaxInt64, nil, RateLimited, 0},
-		{"unavailable", 10, 0, fmt.Errorf("%w: why", ErrUnavailable), LimiterUnavailable, 0},
-		{"unnamed error", 10, 0, errors.New("surprise"), LimiterUnavailable, 0},
+		{"far too many", 10, 50, nil, RateLimited, 0, false},
+		{"limit 0", 0, 1, nil, RateLimited, 0, false},
+		{"limit 1", 1, 1, nil, WithinLimit, 0, false},
+		{"largest limit", math.MaxInt64, 1, nil, WithinLimit, math.MaxInt64 - 1, false},
+		{"largest count", 1, math.MaxInt64, nil, RateLimited, 0, false},
+		{"unavailable", 10, 0, fmt.Errorf("%w: why", ErrUnavailable), LimiterUnavailable, 0, false},
+		{"unnamed error", 10, 0, errors.New("surprise"), LimiterUnavailable, 0, false},
 	}
+	for _, row := range rows {
+		row.name, row.failOpen = "failing open: "+row.name, true
+		if row.want == LimiterUnavailable {
+			row.want = LimiterBypassed
+		}
+		rows = append(rows, row)
+	}
+	// What admits none need not be counted.
+	return append(rows, limitRow{"failing open: limit 0, unavailable", 0, 0, ErrUnavailable, LimiterUnavailable, 0, true})
 }
 
 func TestRateLimit(t *testing.T) {
@@ -195,7 +205,7 @@ func TestRateLimit(t *testing.T) {
 				return usage(row.count), row.err
 			})
 			ex := &Exchange{Claims: Claims{APIKey: testKey}, Token: &Token{RateLimit: row.limit}}
-			o := NewRateLimit(counter).Check(t.Context(), ex)
+			o := NewRateLimit(RateLimitConfig{Counter: counter, FailOpen: row.failOpen}).Check(t.Context(), ex)
 			checkReason(t, o, row.want)
 			if asked != testKey {
 				t.Errorf("counted for %q", asked)

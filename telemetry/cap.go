@@ -10,9 +10,10 @@ import (
 const kindSlow = "slow"
 
 // keepCap bounds the traces that are kept for what happened, in each second.
-// Half of it is for failures and bypasses alone; of the other half, no stage's
-// denials and no slow requests take more than half again. So nobody can hide
-// the failures, or another stage's refusals, behind a flood of bad tokens.
+// Half of it is for failures alone; of the other half, no stage's denials and
+// bypasses and no slow requests take more than half again. So nobody can hide
+// the failures, or another stage's refusals, behind a flood of bad tokens, and
+// a limiter that is away for hours does not hide what else fails.
 type keepCap struct {
 	failures *rate.Limiter
 	others   *rate.Limiter
@@ -31,7 +32,7 @@ func newKeepCap(perSecond int) *keepCap {
 }
 
 // allow reports whether one more trace may be kept: of a failure, or of a kind
-// (a stage's name for its denials, or kindSlow).
+// (a stage's name for its denials and bypasses, or kindSlow).
 func (c *keepCap) allow(failed bool, kind string) bool {
 	if failed {
 		return c.failures.Allow()

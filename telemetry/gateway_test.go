@@ -66,7 +66,7 @@ func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter)
 			middleware.NewAuth(middleware.AuthConfig{Algorithm: "HS256", Key: []byte(gatewaySecret)}),
 			middleware.NewTokenLookup(g.store, nil),
 			middleware.RouteCheck{},
-			middleware.NewRateLimit(g.store),
+			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: g.store}),
 		},
 		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: target, Transport: g.providers.Transport(roundTripper(g.answer))}),
 		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",

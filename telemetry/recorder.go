@@ -197,11 +197,11 @@ func (r *Recorder) keyID(ctx context.Context, ex *middleware.Exchange) string {
 func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
 	span := trace.SpanFromContext(ctx)
 	r.decide(ctx, span, d)
-	if d.Stage == middleware.StageProxy && len(ex.Trail) > 0 {
-		r.measure(ctx, ex, ex.Trail[len(ex.Trail)-1:])
-	} else {
-		r.measure(ctx, ex, ex.Trail)
+	steps := ex.Trail
+	if last := len(steps) - 1; last >= 0 && steps[last].Stage == middleware.StageProxy {
+		steps = steps[last:] // the others were measured when it started
 	}
+	r.measure(ctx, ex, steps)
 	r.label(ctx, ex, d.Status)
 	if span.IsRecording() {
 		span.SetAttributes(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)

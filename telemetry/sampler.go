@@ -85,14 +85,14 @@ func (s *sampler) fate(recorded, sampled bool, d middleware.Decision) string {
 	verdict := d.Outcome.Verdict()
 	slow := s.isSlow(d.Elapsed)
 	switch {
-	case sampled && (d.Stage == middleware.StageProxy || !s.keep):
+	case sampled && (d.Stage == middleware.StageProxy || verdict == middleware.Bypass || !s.keep):
 		return fateSampled
 	case !s.keep, verdict == middleware.Allow && !slow:
 		return fateNotSampled
 	case !recorded:
 		return fateNoRoom
 	}
-	failed := verdict == middleware.Fail || verdict == middleware.Bypass
+	failed := verdict == middleware.Fail
 	kind := d.Stage
 	if verdict == middleware.Allow {
 		kind = kindSlow

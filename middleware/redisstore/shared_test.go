@@ -67,7 +67,7 @@ func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (*sto
 	)
 	for _, counter := range counters {
 		const concurrent = 8
-		stage := middleware.NewRateLimit(counter)
+		stage := middleware.NewRateLimit(middleware.RateLimitConfig{Counter: counter})
 		for range concurrent {
 			callers.Go(func() {
 				for range hits / len(counters) / concurrent {
