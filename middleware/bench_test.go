@@ -84,7 +84,9 @@ func BenchmarkPipeline(b *testing.B) {
 					testAuth(),
 					NewTokenLookup(lookupFunc(func(context.Context, string) (*Token, error) { return token, nil }), fixed),
 					RouteCheck{},
-					NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) { return usage(count), nil })}),
+					NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) {
+						return usage(count), nil
+					})}),
 				},
 				Forwarder: forwardFunc(func(_ context.Context, w http.ResponseWriter, _ *Exchange) Outcome {
 					w.WriteHeader(http.StatusOK)
