@@ -4,19 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/sirupsen/logrus"
-	"go.opentelemetry.io/otel"
-
-	"tyk_proxy/middleware"
 	"tyk_proxy/telemetry"
 )
 
@@ -70,35 +64,6 @@ func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-cha
 		return err
 	}
 	return gateway.Run(ctx, listeners, signals)
-}
-
-// redirectLibraryLogs sends what go-redis, OpenTelemetry and net/http would
-// print on their own to the program's one logger. All offer only a global hook.
-func redirectLibraryLogs(logger *logrus.Logger) {
-	log.SetFlags(0) // the logger has the time
-	log.SetOutput(transportLog{logger})
-	redis.SetLogger(redisLog{logger})
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		logger.WithField("component", "opentelemetry").WithError(err).Warn("telemetry")
-	}))
-}
-
-// transportLog takes what net/http's transport says about backends, which is
-// without what it quotes: the bytes of a backend that sends more than it
-// announced, and may repeat a request's credentials.
-type transportLog struct{ log *logrus.Logger }
-
-func (w transportLog) Write(line []byte) (int, error) {
-	w.log.WithField("component", "http").Debug(middleware.Unquoted(strings.TrimSpace(string(line))))
-	return len(line), nil
-}
-
-// redisLog is at debug level: every error it would report also ends a request
-// or a probe, which says so itself.
-type redisLog struct{ log *logrus.Logger }
-
-func (l redisLog) Printf(_ context.Context, format string, v ...any) {
-	l.log.WithField("component", "redis").Debugf(format, v...)
 }
 
 // Healthcheck asks the gateway that a configuration describes, on this host,

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -119,13 +120,13 @@ func Spans() []Span {
 	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
 	stage := func(name, meaning string, more ...attribute.Key) Span {
 		return Span{spanPrefix + name, "INTERNAL", "the server span", meaning,
-			append(append([]attribute.Key{}, decision...), append(more, attrErrorType)...)}
+			slices.Concat(decision, []attribute.Key{AttrKeyID}, more, []attribute.Key{attrErrorType})}
 	}
 	return []Span{
 		{"{method} {route}, or {method}", "SERVER", "none; the caller's span from a trusted peer, else a link to it",
 			"The whole request. Its stage, verdict and reason are those that decided.",
 			append(append([]attribute.Key{}, decision...), AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType)},
-		stage(middleware.StageAuth, "Verifying the JWT.", AttrKeyID),
+		stage(middleware.StageAuth, "Verifying the JWT."),
 		stage(middleware.StageTokenLookup, "Fetching the token's record."),
 		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute),
 		stage(middleware.StageRateLimit, "Counting the request in the shared window.",

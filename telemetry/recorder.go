@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/sirupsen/logrus"
@@ -157,29 +156,32 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	span.End()
 }
 
-// learned returns what a stage found out about the request, for its span.
+// learned returns what is known of the request once a stage has ended, for the
+// stage's span: whose request it is, because a trace search matches within one
+// span, and what the stage found out.
 func (r *Recorder) learned(ctx context.Context, ex *middleware.Exchange, stage string) []attribute.KeyValue {
+	if ex.Claims.APIKey == "" {
+		return nil
+	}
+	learned := append(make([]attribute.KeyValue, 0, 6), AttrKeyID.String(r.keyID(ctx, ex)))
 	switch {
-	case stage == middleware.StageAuth && ex.Claims.APIKey != "":
-		return []attribute.KeyValue{AttrKeyID.String(r.keyID(ctx, ex))}
 	case stage == middleware.StageRouteCheck && ex.Route != "":
-		return []attribute.KeyValue{attrRoute.String(ex.Route)}
+		learned = append(learned, attrRoute.String(ex.Route))
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
-		return []attribute.KeyValue{
+		learned = append(learned,
 			AttrLimit.Int64(ex.Quota.Limit),
 			AttrRemaining.Int64(ex.Quota.Remaining),
 			AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			AttrWindow.Float64(ex.Quota.Window.Seconds()),
-			AttrSource.String(sourceRedis),
-		}
+			AttrSource.String(sourceRedis))
 	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
-		return []attribute.KeyValue{attrStatus.Int(ex.Upstream.Status)}
+		learned = append(learned, attrStatus.Int(ex.Upstream.Status))
 	}
-	return nil
+	return learned
 }
 
-// keyID returns gateway.key.id, made once for each request: its auth span, its
-// server span and its log line all carry it.
+// keyID returns gateway.key.id, made once for each request: its spans and its
+// log line all carry it.
 func (r *Recorder) keyID(ctx context.Context, ex *middleware.Exchange) string {
 	t := requestTraceFrom(ctx)
 	if t == nil {
@@ -209,7 +211,6 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 			span.SetAttributes(attrRoute.String(ex.Route))
 		}
 		if ex.Claims.APIKey != "" {
-			// Beside the reason, because a trace search matches within one span.
 			span.SetAttributes(AttrKeyID.String(r.keyID(ctx, ex)))
 		}
 		if d.Outcome.Verdict() == middleware.Fail {
@@ -238,6 +239,9 @@ func (r *Recorder) decide(ctx context.Context, span trace.Span, d middleware.Dec
 }
 
 func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, steps []middleware.Step) {
+	if t := requestTraceFrom(ctx); t != nil {
+		t.record(ctx)
+	}
 	for _, step := range steps {
 		records := r.stages[step.Stage].byReason[step.Outcome.Reason]
 		r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)
@@ -277,23 +281,4 @@ func TraceID(ctx context.Context) string {
 		return sc.TraceID().String()
 	}
 	return ""
-}
-
-func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, error) {
-	m := metricNamed(name)
-	histogram, err := meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
-		metric.WithExplicitBucketBoundaries(m.Buckets...))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
-	}
-	return histogram, nil
-}
-
-func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
-	m := metricNamed(name)
-	counter, err := meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
-	}
-	return counter, nil
 }

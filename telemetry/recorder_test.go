@@ -40,20 +40,20 @@ func TestSpansOfARequest(t *testing.T) {
 		got[span.Name] = fmt.Sprintf("%s of %s, %s {%s}", span.SpanKind, parent, span.Status.Code, attributesOf(span.Attributes))
 	}
 	id := textOf(spans[0], string(AttrKeyID))
-	decision := func(stage, reason string) string {
-		return "internal of GET /a/*, Unset {%sgateway.reason=" + reason + " gateway.stage=" + stage + " gateway.verdict=allow%s}"
+	stage := func(learned, stage, reason, more string) string {
+		return "internal of GET /a/*, Unset {gateway.key.id=" + id + " " + learned + "gateway.reason=" + reason +
+			" gateway.stage=" + stage + " gateway.verdict=allow" + more + "}"
 	}
 	reset := textOf(spans[3], string(AttrReset))
 	want := map[string]string{
 		"GET /a/*": "server of none, Unset {gateway.key.id=" + id + " gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow " +
 			"http.response.status_code=418 http.route=/a/*}",
-		"gateway.auth":         fmt.Sprintf(decision("auth", "authenticated"), "gateway.key.id="+id+" ", ""),
-		"gateway.token_lookup": fmt.Sprintf(decision("token_lookup", "token_found"), "", ""),
-		"gateway.route_check":  fmt.Sprintf(decision("route_check", "route_allowed"), "", " http.route=/a/*"),
-		"gateway.rate_limit": "internal of GET /a/*, Unset {gateway.rate_limit.limit=10 gateway.rate_limit.remaining=9 " +
-			"gateway.rate_limit.reset=" + reset + " gateway.rate_limit.source=redis gateway.rate_limit.window=60 " +
-			"gateway.reason=within_limit gateway.stage=rate_limit gateway.verdict=allow}",
-		"gateway.proxy": fmt.Sprintf(decision("proxy", "forwarded"), "", " http.response.status_code=418"),
+		"gateway.auth":         stage("", "auth", "authenticated", ""),
+		"gateway.token_lookup": stage("", "token_lookup", "token_found", ""),
+		"gateway.route_check":  stage("", "route_check", "route_allowed", " http.route=/a/*"),
+		"gateway.rate_limit": stage("gateway.rate_limit.limit=10 gateway.rate_limit.remaining=9 gateway.rate_limit.reset="+reset+
+			" gateway.rate_limit.source=redis gateway.rate_limit.window=60 ", "rate_limit", "within_limit", ""),
+		"gateway.proxy": stage("", "proxy", "forwarded", " http.response.status_code=418"),
 		"HTTP GET":      "client of gateway.proxy, Error {error.type=418 http.response.status_code=418}",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

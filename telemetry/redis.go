@@ -81,7 +81,11 @@ func (t *commandTimer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok {
 			options = t.options[commandOutcome{other, outcome.errorType}]
 		}
-		t.duration.Record(ctx, elapsed.Seconds(), options...)
+		if request := requestTraceFrom(ctx); request != nil {
+			request.waiting = append(request.waiting, measurement{t.duration, elapsed.Seconds(), options})
+			return err
+		}
+		t.duration.Record(ctx, elapsed.Seconds(), options...) // of no request, such as a probe's PING
 		return err
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -25,6 +26,10 @@ type requestTrace struct {
 	upgraded bool   // the connection was handed over
 	aborted  bool   // the response broke off
 	keyID    string // gateway.key.id, once it was asked for
+	// What Redis' commands took. It is recorded with the stages that sent them,
+	// when it may be known that the trace is exported: only then can a
+	// measurement lead to it.
+	waiting []measurement
 
 	mu      sync.Mutex
 	root    trace.SpanID
@@ -33,6 +38,21 @@ type requestTrace struct {
 	ended   bool // spans are handed on or dropped at once: the root has ended, or takes too long
 	counted bool // its fate was decided before its end
 	slot    bool // it counts as one of the requests whose spans are held
+}
+
+// measurement is a value of a histogram that is still to be recorded.
+type measurement struct {
+	histogram metric.Float64Histogram
+	value     float64
+	options   []metric.RecordOption
+}
+
+// record records what was measured so far.
+func (t *requestTrace) record(ctx context.Context) {
+	for _, m := range t.waiting {
+		m.histogram.Record(ctx, m.value, m.options...)
+	}
+	t.waiting = t.waiting[:0]
 }
 
 type requestTraceKey struct{}

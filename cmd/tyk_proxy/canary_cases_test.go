@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,6 +221,25 @@ func TestCanaryInFaults(t *testing.T) {
 				t.Errorf("%q ended well", args[1:])
 			}
 			c.wantNone(t, "the output", end.stdout+end.stderr)
+		}
+	}
+}
+
+// A collector's credentials stand in a variable that OpenTelemetry reads, and
+// repeats where it cannot.
+func TestCanaryInOTLPHeaders(t *testing.T) {
+	for _, format := range []string{"authorization: Bearer %s", "api-key=%s%%zz", "%s", "bad key %s=x"} {
+		c := canaries{"OTLP header": "canaryotlpheader0123456789abcdefghijklmnop"}
+		spans := startTap(t)
+		cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
+		cfg.Telemetry.Traces.Endpoint = spans.url
+		p := startWith(t, cfg, []string{"OTEL_EXPORTER_OTLP_HEADERS=" + fmt.Sprintf(format, c["OTLP header"])})
+		p.get("/api/v1/test", "")
+		p.signal(syscall.SIGTERM)
+		p.wantExit(0, stopWithin)
+		c.wantNone(t, "the log", p.stderr.String()+p.stdout.String())
+		if !slices.Contains(p.logged("component"), "opentelemetry") || !strings.Contains(p.stderr.String(), "OTEL_EXPORTER_OTLP_HEADERS") {
+			t.Errorf("%q: the log does not tell of the variable that cannot be read:\n%s", format, c.masked(p.stderr.String()))
 		}
 	}
 }
