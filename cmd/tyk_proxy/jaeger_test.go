@@ -55,12 +55,15 @@ server GET /api/v1/test [gateway.key.id=<hex> gateway.reason=forwarded gateway.s
   internal gateway.auth [gateway.key.id=<hex> gateway.reason=authenticated gateway.stage=auth gateway.verdict=allow]
   internal gateway.token_lookup [gateway.key.id=<hex> gateway.reason=token_found gateway.stage=token_lookup gateway.verdict=allow]
     client getrange []
-  internal gateway.route_check [gateway.key.id=<hex> gateway.reason=route_allowed gateway.stage=route_check gateway.verdict=allow http.route=/api/v1/test]
-  internal gateway.rate_limit [gateway.key.id=<hex> gateway.rate_limit.limit=10 gateway.rate_limit.remaining=8 gateway.rate_limit.reset=<number>`+
+  internal gateway.route_check [gateway.key.id=<hex> gateway.reason=route_allowed gateway.stage=route_check gateway.verdict=allow`+
+		` http.route=/api/v1/test]
+  internal gateway.rate_limit [gateway.key.id=<hex> gateway.rate_limit.limit=10 gateway.rate_limit.remaining=8`+
+		` gateway.rate_limit.reset=<number>`+
 		` gateway.rate_limit.source=redis gateway.rate_limit.window=86400`+
 		` gateway.reason=within_limit gateway.stage=rate_limit gateway.verdict=allow]
     client evalsha []
-  internal gateway.proxy [gateway.key.id=<hex> gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow http.response.status_code=200]
+  internal gateway.proxy [gateway.key.id=<hex> gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow`+
+		` http.response.status_code=200]
     client http get [http.response.status_code=200]
 `, "\n")
 	if diff := gocmp.Diff(want, outline(trace, "", "")); diff != "" {
