@@ -33,7 +33,7 @@ type Options struct {
 // Retries are off: a read timeout does not mean that a script did not run, and
 // a second run would count the request twice.
 func NewClient(o Options) *redis.Client {
-	return redis.NewClient(&redis.Options{
+	client := redis.NewClient(&redis.Options{
 		Addr:                  o.Addr,
 		Username:              o.Username,
 		Password:              o.Password,
@@ -52,6 +52,8 @@ func NewClient(o Options) *redis.Client {
 		// every connection, and not what this gateway talks to.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
+	openBehind(client, o)
+	return client
 }
 
 // withBudget bounds one command. It does not inherit cancellation: a client

@@ -1,0 +1,68 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// maxOpeners bounds the connections that are opened in the background at once:
+// a Redis that is slow must not be buried under handshakes.
+const maxOpeners = 8
+
+// opener is a go-redis hook that opens connections where requests cannot. A new
+// connection costs a dial and a handshake, which go-redis does within the budget
+// of the command that needs the connection, and closes it where that runs out.
+// If each of the two answers takes more than half a budget, no request would
+// ever see a connection that is open. So a command that ran out of time while no
+// connection was idle has one opened behind it, with time enough, for those that
+// follow.
+type opener struct {
+	client *redis.Client
+	budget time.Duration // for a dial and two replies
+	busy   atomic.Int32
+}
+
+func openBehind(client *redis.Client, o Options) {
+	client.AddHook(&opener{client: client, budget: o.DialTimeout + 2*o.Timeout})
+}
+
+type openingKey struct{}
+
+// DialHook implements [redis.Hook].
+func (*opener) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements [redis.Hook].
+func (*opener) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements [redis.Hook].
+func (o *opener) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+		if late && ctx.Value(openingKey{}) == nil && o.client.PoolStats().IdleConns == 0 {
+			o.open()
+		}
+		return err
+	}
+}
+
+// open opens a connection in the background, unless enough are being opened.
+func (o *opener) open() {
+	if o.busy.Add(1) > maxOpeners {
+		o.busy.Add(-1)
+		return
+	}
+	go func() {
+		defer o.busy.Add(-1)
+		ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), openingKey{}, true), o.budget)
+		defer cancel()
+		_ = o.client.Ping(ctx).Err() // whoever needs the connection learns whether it is there
+	}()
+}
