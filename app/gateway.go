@@ -25,6 +25,10 @@ var Version = "dev"
 // maxHeaderBytes bounds a request's headers; net/http answers more with 431.
 const maxHeaderBytes = 32 << 10
 
+// maxResponseHeaderBytes bounds a response's headers; net/http's default is
+// 10 MiB. More makes the answer a 502.
+const maxResponseHeaderBytes = 256 << 10
+
 // Gateway is the wired program: the pipeline and the two servers around it.
 type Gateway struct {
 	cfg       Config
@@ -119,9 +123,11 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		TLSHandshakeTimeout:   time.Duration(g.cfg.Upstream.DialTimeout),
 		ResponseHeaderTimeout: time.Duration(g.cfg.Upstream.ResponseTimeout),
 		ExpectContinueTimeout: time.Second,
-		MaxIdleConns:          g.cfg.Upstream.IdleConnections,
-		MaxIdleConnsPerHost:   g.cfg.Upstream.IdleConnections,
-		IdleConnTimeout:       90 * time.Second,
+
+		MaxResponseHeaderBytes: maxResponseHeaderBytes,
+		MaxIdleConns:           g.cfg.Upstream.IdleConnections,
+		MaxIdleConnsPerHost:    g.cfg.Upstream.IdleConnections,
+		IdleConnTimeout:        90 * time.Second,
 		// The backend negotiates with the client, not with the gateway.
 		DisableCompression: true,
 	}

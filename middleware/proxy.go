@@ -36,7 +36,7 @@ func NewProxy(cfg ProxyConfig) *Proxy {
 		Transport:      cfg.Transport,
 		BufferPool:     &bufferPool{},
 		ErrorHandler:   keepError,
-		ModifyResponse: p.dropOwnHeaders,
+		ModifyResponse: p.checkResponse,
 		// Everything worth saying is in the outcome.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}

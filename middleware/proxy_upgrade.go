@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 )
@@ -16,9 +17,15 @@ func dropUpgrade(r *http.Request) {
 	delete(r.Header, "Upgrade")
 }
 
-// dropOwnHeaders takes the headers that are the gateway's to set out of a 101:
+var errStatus = errors.New("the status is not a number from 100 to 999")
+
+// checkResponse refuses a status that net/http would panic over when it is
+// written. It takes the headers that are the gateway's to set out of a 101:
 // httputil adds its headers to ours there, where it writes all others over.
-func (p *Proxy) dropOwnHeaders(res *http.Response) error {
+func (p *Proxy) checkResponse(res *http.Response) error {
+	if res.StatusCode < 100 || res.StatusCode > 999 {
+		return errStatus
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		for _, name := range [...]string{
 			headerRateLimitPolicy, headerRateLimit, headerXLimit, headerXRemaining, headerXReset,

@@ -55,11 +55,12 @@ func (r Route) matches(method, path string) bool {
 // RouteSet is the compiled allowed_routes of one record. The zero value
 // allows nothing.
 type RouteSet struct {
-	routes []Route // most specific first
+	routes    []Route // most specific first
+	malformed int
 }
 
 // NewRouteSet compiles rules. A rule that is not well-formed can never match:
-// it allows nothing.
+// it allows nothing, and is counted.
 func NewRouteSet(rules []string) RouteSet {
 	routes := make([]Route, 0, len(rules))
 	for _, rule := range rules {
@@ -78,8 +79,11 @@ func NewRouteSet(rules []string) RouteSet {
 		}
 		return len(b.Path) - len(a.Path)
 	})
-	return RouteSet{routes: routes}
+	return RouteSet{routes: routes, malformed: len(rules) - len(routes)}
 }
+
+// Malformed returns how many rules are not well-formed.
+func (s RouteSet) Malformed() int { return s.malformed }
 
 // Match returns the path of the most specific rule that covers the request.
 func (s RouteSet) Match(method, path string) (string, bool) {

@@ -128,7 +128,7 @@ func Spans() []Span {
 			append(append([]attribute.Key{}, decision...), AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType)},
 		stage(middleware.StageAuth, "Verifying the JWT."),
 		stage(middleware.StageTokenLookup, "Fetching the token's record."),
-		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute),
+		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute, AttrMalformedRules),
 		stage(middleware.StageRateLimit, "Counting the request in the shared window.",
 			AttrLimit, AttrRemaining, AttrReset, AttrWindow, AttrSource),
 		stage(middleware.StageProxy, "Relaying the request and the whole response.", attrStatus),
@@ -155,6 +155,7 @@ func Attributes() []Attribute {
 		{AttrReset, inside, "Seconds until the window ends."},
 		{AttrWindow, inside, "Length of the window, seconds."},
 		{AttrSource, inside, "Where the request was counted: redis."},
+		{AttrMalformedRules, inside, "Rules of the record's allowed_routes that cannot be read, and so allow nothing; absent if none."},
 		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, no_room, not_sampled) or of a span " +
 			"(exported, failed, dropped)."},
 		{AttrSuppressed, "log lines", "Log lines of the same stage and reason that were left out since the last one."},

@@ -35,6 +35,8 @@ const (
 	AttrWindow    = attribute.Key("gateway.rate_limit.window")
 	AttrSource    = attribute.Key("gateway.rate_limit.source")
 
+	AttrMalformedRules = attribute.Key("gateway.route_check.malformed_rules")
+
 	// AttrFate is what became of a request's trace or of a span.
 	AttrFate = attribute.Key("gateway.telemetry.fate")
 	// AttrSuppressed counts the log lines that were left out before this one.

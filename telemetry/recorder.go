@@ -165,8 +165,13 @@ func (r *Recorder) learned(ctx context.Context, ex *middleware.Exchange, stage s
 	}
 	learned := append(make([]attribute.KeyValue, 0, 6), AttrKeyID.String(r.keyID(ctx, ex)))
 	switch {
-	case stage == middleware.StageRouteCheck && ex.Route != "":
-		learned = append(learned, attrRoute.String(ex.Route))
+	case stage == middleware.StageRouteCheck:
+		if ex.Route != "" {
+			learned = append(learned, attrRoute.String(ex.Route))
+		}
+		if n := malformedRules(ex); n > 0 {
+			learned = append(learned, AttrMalformedRules.Int(n))
+		}
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
 		learned = append(learned,
 			AttrLimit.Int64(ex.Quota.Limit),

@@ -131,6 +131,19 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
+// What a record's allowed_routes says in vain may be why a request is refused.
+func TestMalformedRules(t *testing.T) {
+	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
+	_, spans := g.serve(t, request(t, untrustedPeer, "/other", g.token(t, "k", 10, "/a", "other", "get /other", "*")))
+	check := spans[slices.IndexFunc(spans, func(s tracetest.SpanStub) bool { return s.Name == "gateway.route_check" })]
+	if n := textOf(check, string(AttrMalformedRules)); n != "3" {
+		t.Errorf("the span tells of %q malformed rules, want 3", n)
+	}
+	if !strings.Contains(g.lines.String(), `"gateway.route_check.malformed_rules":3`) {
+		t.Errorf("the log line does not tell of malformed rules: %s", g.lines)
+	}
+}
+
 // The gauge is 1 from a failure on, for as long as a scraper needs to see it.
 func TestDegraded(t *testing.T) {
 	s := &script{}

@@ -125,6 +125,9 @@ func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middle
 		fields[string(AttrReset)], fields[string(AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
 		fields[string(AttrSource)] = sourceRedis
 	}
+	if n := malformedRules(ex); n > 0 && d.Stage == middleware.StageRouteCheck {
+		fields[string(AttrMalformedRules)] = n
+	}
 	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
 		fields[logError] = middleware.Unquoted(d.Outcome.Err.Error())
 		var fault *middleware.PanicError
@@ -133,6 +136,15 @@ func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middle
 		}
 	}
 	return fields
+}
+
+// malformedRules counts what a record's allowed_routes says in vain: it may be
+// why a request is refused.
+func malformedRules(ex *middleware.Exchange) int {
+	if ex.Token == nil {
+		return 0
+	}
+	return ex.Token.Routes.Malformed()
 }
 
 func levelOf(v middleware.Verdict) logrus.Level {

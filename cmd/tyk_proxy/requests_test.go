@@ -199,6 +199,10 @@ func TestUpstreamFaults(t *testing.T) {
 	gone.Close()
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(slow.Close)
+	long := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("x", 512<<10))
+	}))
+	t.Cleanup(long.Close)
 	redis := storetest.StartRedis(t)
 	for target, want := range map[string]struct {
 		status int
@@ -206,6 +210,7 @@ func TestUpstreamFaults(t *testing.T) {
 	}{
 		"http://" + gone.Addr().String(): {http.StatusBadGateway, "upstream_unreachable"},
 		slow.URL:                         {http.StatusGatewayTimeout, "upstream_timeout"},
+		long.URL:                         {http.StatusBadGateway, "upstream_invalid"},
 	} {
 		cfg := testConfig(redis.Addr, target)
 		cfg.Upstream.ResponseTimeout = app.Duration(100 * time.Millisecond)

@@ -74,15 +74,18 @@ func (c *Counter) Count(ctx context.Context, apiKey string) (middleware.Usage, e
 	defer cancel()
 	believed := c.now().Add(c.ClockOffset())
 	for range windowAttempts {
-		count, clock, err := c.countAt(ctx, apiKey, c.windowStart(believed))
-		if err != nil {
+		reply, err := c.countAt(ctx, apiKey, c.windowStart(believed))
+		switch {
+		case err != nil:
 			return middleware.Usage{}, unavailable(err)
+		case reply.counted && reply.count < 1:
+			// Somebody else wrote it: it would admit more than the limit.
+			return middleware.Usage{}, unavailable(errors.New("the counter is below 1"))
+		case reply.counted:
+			end := c.windowStart(reply.clock).Add(c.window)
+			return middleware.Usage{Count: reply.count, Window: c.window, Reset: end.Sub(reply.clock), End: end}, nil
 		}
-		if count > 0 {
-			end := c.windowStart(clock).Add(c.window)
-			return middleware.Usage{Count: count, Window: c.window, Reset: end.Sub(clock), End: end}, nil
-		}
-		believed = clock
+		believed = reply.clock
 	}
 	return middleware.Usage{}, unavailable(errors.New("the window changed faster than Redis answered"))
 }
@@ -92,20 +95,27 @@ func (c *Counter) windowStart(t time.Time) time.Time {
 	return time.Unix(t.Unix()-t.Unix()%seconds, 0)
 }
 
+// countReply is what the script answers.
+type countReply struct {
+	counted bool
+	count   int64
+	clock   time.Time // Redis'
+}
+
 // countAt runs the script and compares the clocks.
-func (c *Counter) countAt(ctx context.Context, apiKey string, start time.Time) (int64, time.Time, error) {
+func (c *Counter) countAt(ctx context.Context, apiKey string, start time.Time) (countReply, error) {
 	second := strconv.FormatInt(start.Unix(), 10)
 	asked := c.now()
 	reply, err := c.script.Run(ctx, c.client, []string{CounterPrefix + apiKey + ":" + second},
 		second, int64(c.window/time.Second), (c.window + counterGrace).Milliseconds()).Int64Slice()
 	if err != nil {
-		return 0, time.Time{}, err
+		return countReply{}, err
 	}
-	if len(reply) != 3 {
-		return 0, time.Time{}, fmt.Errorf("script replied with %d values, not 3", len(reply))
+	if len(reply) != 4 {
+		return countReply{}, fmt.Errorf("script replied with %d values, not 4", len(reply))
 	}
-	clock := time.Unix(reply[1], reply[2]*int64(time.Microsecond))
+	clock := time.Unix(reply[2], reply[3]*int64(time.Microsecond))
 	roundTrip := c.now().Sub(asked)
 	c.offset.Store(int64(clock.Sub(asked.Add(roundTrip / 2))))
-	return reply[0], clock, nil
+	return countReply{counted: reply[0] == 1, count: reply[1], clock: clock}, nil
 }

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,21 @@ func TestRealErrorReplies(t *testing.T) {
 		_, err := redisstore.Mint(t.Context(), p.client, mintRequest())
 		if err == nil || strings.Contains(err.Error(), "args") || strings.Contains(err.Error(), "rate_limit") {
 			t.Error("Mint without SET succeeded, or its error tells what it wanted to write")
+		}
+	})
+	t.Run("counter below 1", func(t *testing.T) {
+		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience), patience)
+		window := time.Now().Unix() - time.Now().Unix()%60
+		for _, second := range []int64{window, window + 60} { // the minute may end meanwhile
+			key := redisstore.CounterPrefix + apiKey + ":" + strconv.FormatInt(second, 10)
+			if err := p.client.Set(t.Context(), key, -5, time.Hour).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		countErr, _ := p.use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+		if countErr != nil && !strings.Contains(countErr.Error(), "below 1") {
+			t.Errorf("the error %q does not tell of the counter", countErr)
 		}
 	})
 	t.Run("no memory", func(t *testing.T) {

@@ -14,17 +14,22 @@ import (
 // a Redis that is slow must not be buried under handshakes.
 const maxOpeners = 8
 
+// handshakesSlow is how long after a command that ran out of time connections
+// are opened in the background.
+const handshakesSlow = 10 * time.Second
+
 // opener is a go-redis hook that opens connections where requests cannot. A new
 // connection costs a dial and a handshake, which go-redis does within the budget
 // of the command that needs the connection, and closes it where that runs out.
 // If each of the two answers takes more than half a budget, no request would
-// ever see a connection that is open. So a command that ran out of time while no
-// connection was idle has one opened behind it, with time enough, for those that
-// follow.
+// ever see a connection that is open. So once a command ran out of time, those
+// that find no idle connection have one opened beside them, with time enough,
+// for those that follow.
 type opener struct {
 	client *redis.Client
 	budget time.Duration // for a dial and two replies
 	busy   atomic.Int32
+	until  atomic.Int64 // when handshakes are no longer taken for slow, Unix nanoseconds
 }
 
 func openBehind(client *redis.Client, o Options) {
@@ -44,17 +49,27 @@ func (*opener) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 // ProcessHook implements [redis.Hook].
 func (o *opener) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if ctx.Value(openingKey{}) != nil {
+			return next(ctx, cmd)
+		}
+		if until := o.until.Load(); until != 0 && time.Now().UnixNano() < until {
+			o.openIfNone() //nolint:contextcheck // it is no part of the request or its trace
+		}
 		err := next(ctx, cmd)
-		late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
-		if late && ctx.Value(openingKey{}) == nil && o.client.PoolStats().IdleConns == 0 {
-			o.open()
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+			o.until.Store(time.Now().Add(handshakesSlow).UnixNano())
+			o.openIfNone() //nolint:contextcheck // it is no part of the request or its trace
 		}
 		return err
 	}
 }
 
-// open opens a connection in the background, unless enough are being opened.
-func (o *opener) open() {
+// openIfNone opens a connection in the background if none is idle, unless
+// enough are being opened.
+func (o *opener) openIfNone() {
+	if o.client.PoolStats().IdleConns > 0 {
+		return
+	}
 	if o.busy.Add(1) > maxOpeners {
 		o.busy.Add(-1)
 		return

@@ -5,16 +5,16 @@
 -- ARGV[2]  length of the window, seconds
 -- ARGV[3]  time to live of a new counter, milliseconds
 --
--- Returns {count, seconds, microseconds}: the count with this request, and
--- Redis' time. A count of 0 means that nothing was counted, because the
--- caller's clock names another window than Redis' clock does.
+-- Returns {counted, count, seconds, microseconds}: whether the request was
+-- counted, 1 or 0; the count with this request; Redis' time. It is not counted
+-- if the caller's clock names another window than Redis' clock does.
 local now = redis.call('TIME')
 local seconds = tonumber(now[1])
 if seconds - seconds % tonumber(ARGV[2]) ~= tonumber(ARGV[1]) then
-  return {0, seconds, tonumber(now[2])}
+  return {0, 0, seconds, tonumber(now[2])}
 end
 local count = redis.call('INCR', KEYS[1])
 if count == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 end
-return {count, seconds, tonumber(now[2])}
+return {1, count, seconds, tonumber(now[2])}
