@@ -73,6 +73,28 @@ func TestLogFlood(t *testing.T) {
 	}
 }
 
+// A stop in the middle of a flood leaves nothing unaccounted for.
+func TestLogFloodAtTheEnd(t *testing.T) {
+	const flood = 100
+	g := newGateway(t, TracesConfig{}, nil)
+	for range flood {
+		g.handler.ServeHTTP(httptest.NewRecorder(), request(t, untrustedPeer, "/a", ""))
+	}
+	if err := g.providers.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	accounted := 0
+	for _, line := range g.logged(t) {
+		accounted += line.Suppressed
+		if line.Duration > 0 {
+			accounted++
+		}
+	}
+	if accounted != flood {
+		t.Errorf("the lines account for %d of %d denials", accounted, flood)
+	}
+}
+
 // accounted counts, once the log accounts for so many denials, its lines about
 // them, the denials, and all other lines.
 func (g *gateway) accounted(t *testing.T, denials int) (lines, accounted int, seen map[string]int) {

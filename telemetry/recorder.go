@@ -59,6 +59,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		routes:   newRouteLabels(),
 		stages:   make(map[string]stageRecords),
 	}
+	p.shutdown = append(p.shutdown, func(context.Context) error { r.lines.flush(); return nil })
 	meter := p.Meters.Meter(scope)
 	var err error
 	if r.duration, err = newHistogram(meter, metricStageDuration); err != nil {

@@ -237,13 +237,18 @@ func TestTracingOff(t *testing.T) {
 	g := newGateway(t, exportAll(), nil)
 	for _, peer := range []string{trustedPeer, untrustedPeer} {
 		answer := httptest.NewRecorder()
-		g.handler.ServeHTTP(answer, request(t, peer, "/a", g.token(t, "k", 10, "/a"), "Traceparent", traceparent+"-01"))
+		g.handler.ServeHTTP(answer, request(t, peer, "/a", g.token(t, "k", 10, "/a"),
+			"Traceparent", traceparent+"-01", "Tracestate", "a=1"))
 		id := answer.Header().Get("X-Trace-Id")
 		if _, err := trace.TraceIDFromHex(id); err != nil || (id == callersTrace) != (peer == trustedPeer) {
 			t.Errorf("%s: trace id %q", peer, id)
 		}
-		if got := g.lastSent(t).Get("Traceparent"); !strings.HasPrefix(got, "00-"+id) || !strings.HasSuffix(got, "-00") {
+		sent := g.lastSent(t)
+		if got := sent.Get("Traceparent"); peer == untrustedPeer && (!strings.HasPrefix(got, "00-"+id) || !strings.HasSuffix(got, "-00")) {
 			t.Errorf("%s: the backend got %q, want our trace, not sampled", peer, got)
+		}
+		if peer == trustedPeer && (sent.Get("Traceparent") != traceparent+"-01" || sent.Get("Tracestate") != "a=1") {
+			t.Errorf("%s: the backend got %q and %q, want the caller's own", peer, sent.Get("Traceparent"), sent.Get("Tracestate"))
 		}
 		if !strings.Contains(g.lines.String(), `"trace_id":"`+id+`"`) {
 			t.Errorf("%s: the log line does not carry the id", peer)

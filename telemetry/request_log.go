@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -82,6 +83,17 @@ func (l *requestLog) pass(key gateKey) (suppressed int64, ok bool) {
 	}
 	suppressed, g.suppressed = g.suppressed, 0
 	return suppressed, true
+}
+
+// flush reports what was left out and not reported yet: at the end there is no
+// later line, and no second to wait for.
+func (l *requestLog) flush() {
+	l.mu.Lock()
+	gates := maps.Clone(l.gates)
+	l.mu.Unlock()
+	for key, g := range gates {
+		l.report(key, g)
+	}
 }
 
 // report writes how many lines were left out, where no later line did.

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
 )
@@ -39,6 +41,9 @@ func (p *Providers) Server(next http.Handler, port int, trusted []netip.Prefix) 
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := &requestTrace{}
+		if p.sampler == nil && middleware.Trusted(trusted, r.RemoteAddr) {
+			t.caller = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header)))
+		}
 		ctx := withRequestTrace(r.Context(), t)
 		if r.Header["Upgrade"] != nil {
 			w = &upgradable{ResponseWriter: w, request: t}
@@ -56,11 +61,29 @@ func (p *Providers) Server(next http.Handler, port int, trusted []netip.Prefix) 
 // Transport instruments the way to the backend; the backend receives the
 // span's traceparent.
 func (p *Providers) Transport(next http.RoundTripper) http.RoundTripper {
+	var propagator propagation.TextMapPropagator = propagation.TraceContext{}
+	if p.sampler == nil {
+		propagator = bystander{propagator}
+	}
 	return otelhttp.NewTransport(next,
 		otelhttp.WithTracerProvider(discreetTracers{p.Tracers}),
 		otelhttp.WithMeterProvider(p.Meters),
-		otelhttp.WithPropagators(propagation.TraceContext{}),
+		otelhttp.WithPropagators(propagator),
 	)
+}
+
+// bystander is the propagator of a gateway that exports no spans: it is no part
+// of a trusted caller's trace, and hands its trace context on as it came. Named
+// as the parent it would be missing, and its decision not to record would end
+// the trace there.
+type bystander struct{ propagation.TextMapPropagator }
+
+// Inject implements propagation.TextMapPropagator.
+func (b bystander) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	if t := requestTraceFrom(ctx); t != nil && t.caller.IsValid() {
+		ctx = trace.ContextWithSpanContext(ctx, t.caller)
+	}
+	b.TextMapPropagator.Inject(ctx, carrier)
 }
 
 // activeRequests counts the requests that are being served, which otelhttp does

@@ -26,6 +26,8 @@ type requestTrace struct {
 	upgraded bool   // the connection was handed over
 	aborted  bool   // the response broke off
 	keyID    string // gateway.key.id, once it was asked for
+	// The trusted caller's span, where the gateway exports none.
+	caller trace.SpanContext
 	// What Redis' commands took. It is recorded with the stages that sent them,
 	// when it may be known that the trace is exported: only then can a
 	// measurement lead to it.
