@@ -22,7 +22,7 @@ func (c canaries) secretRedis(tb testing.TB, args ...string) (*storetest.Server,
 	server := storetest.StartRedis(tb, append([]string{"--requirepass", c["Redis password"]}, args...)...)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, Password: c["Redis password"]})
 	tb.Cleanup(func() { _ = client.Close() }) // nothing was buffered
-	record := `{"api_key":%q,"rate_limit":%d,"expires_at":"2100-01-01T00:00:00Z","allowed_routes":["/api/*"]}`
+	record := `{"api_key":%q,"rate_limit":%d,"expires_at":"2100-01-01T00:00:00Z","allowed_routes":["/api/*","malformed"]}`
 	for key, text := range map[string]string{
 		"":         fmt.Sprintf(record, c["api key"], 1_000_000),
 		"-spent":   fmt.Sprintf(record, c["api key"]+"-spent", 0),

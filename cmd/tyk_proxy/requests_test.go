@@ -213,7 +213,7 @@ func TestUpstreamFaults(t *testing.T) {
 		long.URL:                         {http.StatusBadGateway, "upstream_invalid"},
 	} {
 		cfg := testConfig(redis.Addr, target)
-		cfg.Upstream.ResponseTimeout = app.Duration(100 * time.Millisecond)
+		cfg.Upstream.ResponseTimeout = app.Duration(2 * time.Second)
 		p := start(t, cfg)
 		p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, want.status, want.reason)
 		p.get("/ready", "").want(t, http.StatusOK, "")
