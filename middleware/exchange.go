@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,11 @@ type Exchange struct {
 	Route    string   // the rule of the record that matched, without its method
 	Quota    Quota    // after rate_limit
 	Upstream Upstream // after proxy
+
+	// SentStatus is the status of the response once that has begun (101 where the
+	// connection was handed over), else 0. A response that is being sent can be
+	// watched: this field alone may be read by other goroutines.
+	SentStatus atomic.Int64
 
 	// Trail are the stages that have ended, in order.
 	Trail []Step

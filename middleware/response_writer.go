@@ -31,6 +31,7 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK && w.status == 0 {
 		w.status = status
+		w.ex.SentStatus.Store(int64(status))
 		w.ownHeaders()
 		h := w.Header()
 		if _, ok := h["Content-Type"]; !ok {
@@ -60,7 +61,10 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.ownHeaders()
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.hijacked = err == nil
+	if err == nil {
+		w.hijacked = true
+		w.ex.SentStatus.Store(http.StatusSwitchingProtocols)
+	}
 	return conn, rw, err
 }
 

@@ -127,15 +127,18 @@ func (k *keeper) long(now time.Time) map[trace.SpanID]*requestTrace {
 	return found
 }
 
-// settle decides about a request before its end and hands on what it has.
+// settle decides about a request before its end and hands on what it has. One
+// that waits for its response is left alone: if it fails, it is to be kept as a
+// failure. How long it waits is up to the proxy's timeout, and how many do is
+// bounded by maxRecording.
 func (k *keeper) settle(t *requestTrace, now time.Time, decided func(fate string)) {
 	t.mu.Lock()
-	if t.ended {
+	if t.ended || t.counted {
 		t.mu.Unlock()
 		return
 	}
 	if !t.exported.Load() {
-		if !k.sampler.keep || !k.sampler.isSlow(now.Sub(t.began)) {
+		if !k.sampler.keep || !t.responding() || !k.sampler.isSlow(now.Sub(t.began)) {
 			t.mu.Unlock()
 			return
 		}

@@ -124,8 +124,11 @@ func (r *Recorder) StageStarted(ctx context.Context, ex *middleware.Exchange, st
 		// From here on a sampled request is certain to be exported, so what is
 		// measured may carry its trace id. The earlier stages are measured now
 		// rather than at the end, which for a stream may be hours away.
-		if t := requestTraceFrom(ctx); t != nil && parent.SpanContext().IsSampled() {
-			t.exported.Store(true)
+		if t := requestTraceFrom(ctx); t != nil {
+			t.relay(&ex.SentStatus)
+			if parent.SpanContext().IsSampled() {
+				t.exported.Store(true)
+			}
 		}
 		r.measure(ctx, ex, ex.Trail)
 	}
@@ -141,6 +144,9 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	verdict := step.Outcome.Verdict()
 	if verdict == middleware.Fail || verdict == middleware.Bypass {
 		r.degraded.mark(step.Stage)
+	}
+	if t := requestTraceFrom(ctx); t != nil && step.Stage == middleware.StageProxy {
+		t.relay(nil) // what is sent from here on is ours, and RequestEnded decides
 	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {

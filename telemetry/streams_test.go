@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,19 +38,44 @@ func stagesUpTo(stage string) int {
 	return 0
 }
 
-// held is a forwarder that keeps requests open, as a stream does.
+// held is a forwarder that keeps a request open: before its response, as a
+// backend that hangs does, or after it has begun, as a stream does.
 type held struct {
 	scriptedStage
 
+	status  int           // of the response that begins at once; 0 for none
 	open    chan struct{} // tells that a request arrived
 	release chan struct{}
 }
 
-func (h held) Forward(_ context.Context, w http.ResponseWriter, _ *middleware.Exchange) middleware.Outcome {
+func (h held) Forward(ctx context.Context, w http.ResponseWriter, ex *middleware.Exchange) middleware.Outcome {
+	if h.status > 0 {
+		w.WriteHeader(h.status)
+	}
 	h.open <- struct{}{}
 	<-h.release
-	w.WriteHeader(http.StatusOK)
-	return middleware.Outcome{Reason: middleware.Forwarded}
+	if h.status > 0 {
+		return middleware.Outcome{Reason: middleware.Forwarded}
+	}
+	return h.scriptedStage.Forward(ctx, w, ex)
+}
+
+// hold serves a request that stays open until the returned function is called.
+func hold(t *testing.T, cfg TracesConfig, s *script, status int) (r *rig, end func()) {
+	t.Helper()
+	h := held{scriptedStage{middleware.StageProxy, s}, status, make(chan struct{}), make(chan struct{})}
+	r = newRigWith(t, cfg, s, h)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.handler.ServeHTTP(httptest.NewRecorder(), get(t))
+	}()
+	<-h.open
+	return r, func() {
+		close(h.release)
+		<-done
+		r.flush(t)
+	}
 }
 
 // A request that takes long gives back its room and is found before it ends,
@@ -60,14 +86,7 @@ func TestLongRequestsAreSettled(t *testing.T) {
 		"slow":    {SampleRatio: 0, KeepPerSecond: 40, SlowThreshold: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := held{scriptedStage{middleware.StageProxy, &script{}}, make(chan struct{}), make(chan struct{})}
-			r := newRigWith(t, cfg, &script{}, h)
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				r.handler.ServeHTTP(httptest.NewRecorder(), get(t))
-			}()
-			<-h.open
+			r, end := hold(t, cfg, &script{}, http.StatusOK)
 			r.settle(t)
 			if spans := len(r.spans.GetSpans()); spans != 4 {
 				t.Errorf("%d spans were exported while it was open, want those of the 4 stages before the backend", spans)
@@ -75,9 +94,7 @@ func TestLongRequestsAreSettled(t *testing.T) {
 			if active := r.providers.sampler.active.Load(); active != 0 {
 				t.Errorf("%d requests hold room, want 0", active)
 			}
-			close(h.release)
-			<-done
-			r.flush(t)
+			end()
 			if spans := len(r.spans.GetSpans()); spans != wholeTrace {
 				t.Errorf("%d spans in all, want %d", spans, wholeTrace)
 			}
@@ -85,6 +102,64 @@ func TestLongRequestsAreSettled(t *testing.T) {
 			kept := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} `)
 			if sampled+kept != 1 {
 				t.Errorf("%d sampled and %d kept, want one in all", sampled, kept)
+			}
+		})
+	}
+}
+
+// A request that waits for the backend can still fail, and is then kept as a
+// failure, however many slow requests were kept in that second.
+func TestHangingRequestsAreNotSettled(t *testing.T) {
+	cfg := TracesConfig{KeepPerSecond: 40, SlowThreshold: time.Second}
+	r, end := hold(t, cfg, &script{middleware.StageProxy, middleware.UpstreamTimeout}, 0)
+	for r.providers.sampler.streamFate() == fateKept {
+		continue // until the slow requests' part is used up
+	}
+	r.settle(t)
+	if active := r.providers.sampler.active.Load(); active != 1 {
+		t.Errorf("%d requests hold room, want the one that waits", active)
+	}
+	end()
+	if spans := len(r.spans.GetSpans()); spans != wholeTrace {
+		t.Errorf("%d spans, want %d", spans, wholeTrace)
+	}
+	r.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} 1`)
+}
+
+// Whenever a request is looked at, it is counted once and exported whole.
+func TestSettlingAtAnyTime(t *testing.T) {
+	const requests = 300
+	cfg := TracesConfig{KeepPerSecond: 1_000_000, SlowThreshold: time.Second}
+	for name, status := range map[string]int{"hanging": 0, "streaming": http.StatusOK} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{middleware.StageProxy, middleware.UpstreamTimeout}
+			h := held{scriptedStage{middleware.StageProxy, s}, status, make(chan struct{}), make(chan struct{})}
+			r := newRigWith(t, cfg, s, h)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				var all sync.WaitGroup
+				for range requests {
+					all.Go(func() { r.handler.ServeHTTP(httptest.NewRecorder(), get(t)) })
+					all.Go(func() { <-h.open; h.release <- struct{}{} })
+				}
+				all.Wait()
+			}()
+			for open := true; open; {
+				select {
+				case <-done:
+					open = false
+				default:
+				}
+				r.settle(t)
+			}
+			kept := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} `)
+			rest := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="not_sampled"} `)
+			if kept+rest != requests || status == 0 && rest != 0 {
+				t.Errorf("%d kept and %d not sampled of %d", kept, rest, requests)
+			}
+			if spans := len(r.spans.GetSpans()); spans != kept*wholeTrace {
+				t.Errorf("%d spans of %d traces", spans, kept)
 			}
 		})
 	}

@@ -38,8 +38,10 @@ type requestTrace struct {
 	began   time.Time
 	spans   []sdktrace.ReadOnlySpan
 	ended   bool // spans are handed on or dropped at once: the root has ended, or takes too long
-	counted bool // its fate was decided before its end
+	counted bool // its fate is decided
 	slot    bool // it counts as one of the requests whose spans are held
+
+	sent *atomic.Int64 // the status of the response that is being relayed; nil before and after
 }
 
 // measurement is a value of a histogram that is still to be recorded.
@@ -67,6 +69,18 @@ func requestTraceFrom(ctx context.Context) *requestTrace {
 	t, _ := ctx.Value(requestTraceKey{}).(*requestTrace)
 	return t
 }
+
+// relay tells that a response is being relayed, whose status will be in sent;
+// nil tells that it no longer is.
+func (t *requestTrace) relay(sent *atomic.Int64) {
+	t.mu.Lock()
+	t.sent = sent
+	t.mu.Unlock()
+}
+
+// responding reports whether a response has begun and goes on. Until then a
+// request may still fail, whatever it has taken so far. t.mu is held.
+func (t *requestTrace) responding() bool { return t.sent != nil && t.sent.Load() > 0 }
 
 // add keeps a span that ended. It returns the spans that can be exported now:
 // all of them when the root ends, or one that ends after the root.
