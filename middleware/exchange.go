@@ -30,6 +30,16 @@ type Exchange struct {
 	Trail []Step
 }
 
+// Bypassed returns the first step that passed by policy, if there is one.
+func (ex *Exchange) Bypassed() (step Step, ok bool) {
+	for _, step := range ex.Trail {
+		if step.Outcome.Verdict() == Bypass {
+			return step, true
+		}
+	}
+	return Step{}, false
+}
+
 // Step is one stage's part in a request.
 type Step struct {
 	Stage   string

@@ -144,10 +144,8 @@ func (r *run) end() {
 // the success that it made possible, and nothing else.
 func (r *run) decided() (stage string, outcome Outcome) {
 	if r.outcome.Verdict() == Allow {
-		for _, step := range r.ex.Trail {
-			if step.Outcome.Verdict() == Bypass {
-				return step.Stage, step.Outcome
-			}
+		if step, ok := r.ex.Bypassed(); ok {
+			return step.Stage, step.Outcome
 		}
 	}
 	return r.stage, r.outcome

@@ -138,11 +138,12 @@ func (k *keeper) settle(t *requestTrace, now time.Time, decided func(fate string
 		return
 	}
 	if !t.exported.Load() {
-		if !k.sampler.keep || !t.responding() || !k.sampler.isSlow(now.Sub(t.began)) {
+		d, ok := t.responding(now)
+		if !ok || k.sampler.mayBecomeSlow(d.Elapsed) {
 			t.mu.Unlock()
 			return
 		}
-		fate := k.sampler.streamFate()
+		fate := k.sampler.fate(true, false, d)
 		t.counted = true
 		t.exported.Store(fate == fateKept)
 		decided(fate)

@@ -74,7 +74,7 @@ const (
 	fateKept       = "kept"        // exported: it was refused, failed, bypassed or slow
 	fateOverCap    = "over_cap"    // would have been kept, but too many were in that second
 	fateNoRoom     = "no_room"     // would have been kept, but too many requests were open to record it
-	fateNotSampled = "not_sampled" // allowed and quick, and not chosen by the ratio
+	fateNotSampled = "not_sampled" // allowed and quick, or too long to wait for its end; not chosen by the ratio
 )
 
 // Values of [AttrFate] for spans.

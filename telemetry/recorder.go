@@ -125,7 +125,7 @@ func (r *Recorder) StageStarted(ctx context.Context, ex *middleware.Exchange, st
 		// measured may carry its trace id. The earlier stages are measured now
 		// rather than at the end, which for a stream may be hours away.
 		if t := requestTraceFrom(ctx); t != nil {
-			t.relay(&ex.SentStatus)
+			t.relay(ex)
 			if parent.SpanContext().IsSampled() {
 				t.exported.Store(true)
 			}
@@ -146,7 +146,7 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 		r.degraded.mark(step.Stage)
 	}
 	if t := requestTraceFrom(ctx); t != nil && step.Stage == middleware.StageProxy {
-		t.relay(nil) // what is sent from here on is ours, and RequestEnded decides
+		t.relayed()
 	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {

@@ -14,6 +14,11 @@ import (
 // time. Beyond it, requests are served without spans.
 const maxRecording = 10_000
 
+// slowWait is the longest that the spans of a response that is being sent are
+// held to see whether the request becomes slow. At one minute, maxRecording is
+// room for 166 such responses a second.
+const slowWait = time.Minute
+
 // sampler decides at a request's start whether its spans are recorded, and at
 // its end whether they are exported:
 //
@@ -105,11 +110,9 @@ func (s *sampler) fate(recorded, sampled bool, d middleware.Decision) string {
 
 func (s *sampler) isSlow(elapsed time.Duration) bool { return s.slow > 0 && elapsed >= s.slow }
 
-// streamFate decides about a request that is still open and slow already: it
-// does not wait for its end, which may be hours away.
-func (s *sampler) streamFate() string {
-	if s.cap.allow(false, kindSlow) {
-		return fateKept
-	}
-	return fateOverCap
+// mayBecomeSlow reports whether a request whose response has begun is worth
+// waiting for. Where slow is more than slowWait, that would cost too much room:
+// then only requests that are slow before their response begins are kept for it.
+func (s *sampler) mayBecomeSlow(elapsed time.Duration) bool {
+	return s.slow <= slowWait && elapsed < s.slow
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -78,32 +79,62 @@ func hold(t *testing.T, cfg TracesConfig, s *script, status int) (r *rig, end fu
 	}
 }
 
-// A request that takes long gives back its room and is found before it ends,
+// A response that takes long gives back its room and is judged before it ends,
 // and is counted once.
 func TestLongRequestsAreSettled(t *testing.T) {
-	for name, cfg := range map[string]TracesConfig{
-		"sampled": {SampleRatio: 1, KeepPerSecond: 40, SlowThreshold: time.Second},
-		"slow":    {SampleRatio: 0, KeepPerSecond: 40, SlowThreshold: time.Second},
+	keep := func(slow time.Duration) TracesConfig { return TracesConfig{KeepPerSecond: 40, SlowThreshold: slow} }
+	sampled := TracesConfig{SampleRatio: 1, KeepPerSecond: 40}
+	bypassed := script{middleware.StageRateLimit, middleware.LimiterBypassed}
+	for name, row := range map[string]struct {
+		cfg    TracesConfig
+		script script
+		age    time.Duration
+		want   string // its fate
+	}{
+		"sampled":                   {sampled, script{}, sweepAge, fateSampled},
+		"slow":                      {keep(time.Second), script{}, sweepAge, fateKept},
+		"slow later than the sweep": {keep(slowWait), script{}, slowWait, fateKept},
+		"never slow":                {keep(0), script{}, sweepAge, fateNotSampled},
+		"never slow, bypassed":      {keep(0), bypassed, sweepAge, fateKept},
+		"slow much later":           {keep(2 * slowWait), script{}, sweepAge, fateNotSampled},
+		"slow much later, begun so": {keep(2 * slowWait), script{}, 2 * slowWait, fateKept},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, end := hold(t, cfg, &script{}, http.StatusOK)
-			r.settle(t)
-			if spans := len(r.spans.GetSpans()); spans != 4 {
-				t.Errorf("%d spans were exported while it was open, want those of the 4 stages before the backend", spans)
-			}
-			if active := r.providers.sampler.active.Load(); active != 0 {
-				t.Errorf("%d requests hold room, want 0", active)
+			exported := row.want != fateNotSampled
+			r, end := hold(t, row.cfg, &row.script, http.StatusOK)
+			r.settle(t, row.age)
+			r.wantHeld(t, 0)
+			if spans := len(r.spans.GetSpans()); exported != (spans == 4) || !exported && spans != 0 {
+				t.Errorf("%d spans were exported while it was open, want those of the 4 stages before the backend, or none", spans)
 			}
 			end()
-			if spans := len(r.spans.GetSpans()); spans != wholeTrace {
-				t.Errorf("%d spans in all, want %d", spans, wholeTrace)
+			if spans := len(r.spans.GetSpans()); exported != (spans == wholeTrace) || !exported && spans != 0 {
+				t.Errorf("%d spans in all, want %d or none", spans, wholeTrace)
 			}
-			sampled := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="sampled"} `)
-			kept := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} `)
-			if sampled+kept != 1 {
-				t.Errorf("%d sampled and %d kept, want one in all", sampled, kept)
+			for _, fate := range []string{fateSampled, fateKept, fateNotSampled} {
+				want := 0
+				if fate == row.want {
+					want = 1
+				}
+				r.expect(t, fmt.Sprintf(`gateway_telemetry_traces_total{gateway_telemetry_fate="%s"} %d`, fate, want))
 			}
 		})
+	}
+}
+
+// What will be slow soon is waited for.
+func TestLongRequestsAreAwaited(t *testing.T) {
+	r, end := hold(t, TracesConfig{KeepPerSecond: 40, SlowThreshold: slowWait}, &script{}, http.StatusOK)
+	r.settle(t, slowWait-time.Second)
+	r.wantHeld(t, 1)
+	end()
+	r.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="not_sampled"} 1`) // it was quick after all
+}
+
+func (r *rig) wantHeld(t *testing.T, want int64) {
+	t.Helper()
+	if held := r.providers.sampler.active.Load(); held != want {
+		t.Errorf("%d requests hold room, want %d", held, want)
 	}
 }
 
@@ -112,13 +143,11 @@ func TestLongRequestsAreSettled(t *testing.T) {
 func TestHangingRequestsAreNotSettled(t *testing.T) {
 	cfg := TracesConfig{KeepPerSecond: 40, SlowThreshold: time.Second}
 	r, end := hold(t, cfg, &script{middleware.StageProxy, middleware.UpstreamTimeout}, 0)
-	for r.providers.sampler.streamFate() == fateKept {
+	for r.providers.sampler.cap.allow(false, kindSlow) {
 		continue // until the slow requests' part is used up
 	}
-	r.settle(t)
-	if active := r.providers.sampler.active.Load(); active != 1 {
-		t.Errorf("%d requests hold room, want the one that waits", active)
-	}
+	r.settle(t, sweepAge)
+	r.wantHeld(t, 1)
 	end()
 	if spans := len(r.spans.GetSpans()); spans != wholeTrace {
 		t.Errorf("%d spans, want %d", spans, wholeTrace)
@@ -151,7 +180,7 @@ func TestSettlingAtAnyTime(t *testing.T) {
 					open = false
 				default:
 				}
-				r.settle(t)
+				r.settle(t, sweepAge)
 			}
 			kept := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} `)
 			rest := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="not_sampled"} `)
@@ -165,10 +194,10 @@ func TestSettlingAtAnyTime(t *testing.T) {
 	}
 }
 
-// settle looks after long requests as if sweepAge had passed.
-func (r *rig) settle(t *testing.T) {
+// settle looks after long requests as if so much time had passed.
+func (r *rig) settle(t *testing.T, age time.Duration) {
 	t.Helper()
-	later := time.Now().Add(sweepAge)
+	later := time.Now().Add(age)
 	for _, open := range r.providers.keeper.long(later) {
 		r.providers.keeper.settle(open, later, func(fate string) { r.providers.traceFates.add(t.Context(), fate, 1) })
 	}

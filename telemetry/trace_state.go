@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"tyk_proxy/middleware"
 )
 
 // maxSpansPerTrace bounds what one request may hold in memory. A request has
@@ -41,7 +43,10 @@ type requestTrace struct {
 	counted bool // its fate is decided
 	slot    bool // it counts as one of the requests whose spans are held
 
-	sent *atomic.Int64 // the status of the response that is being relayed; nil before and after
+	// While a response is relayed, its status and who would have decided if it
+	// ended well; nil before and after.
+	sent   *atomic.Int64
+	served middleware.Step
 }
 
 // measurement is a value of a histogram that is still to be recorded.
@@ -70,17 +75,37 @@ func requestTraceFrom(ctx context.Context) *requestTrace {
 	return t
 }
 
-// relay tells that a response is being relayed, whose status will be in sent;
-// nil tells that it no longer is.
-func (t *requestTrace) relay(sent *atomic.Int64) {
+// relay tells that the proxy has the request now; it passed all other stages.
+func (t *requestTrace) relay(ex *middleware.Exchange) {
 	t.mu.Lock()
-	t.sent = sent
+	defer t.mu.Unlock()
+	t.sent = &ex.SentStatus
+	if step, ok := ex.Bypassed(); ok {
+		t.served = step
+		return
+	}
+	t.served = middleware.Step{Stage: middleware.StageProxy, Outcome: middleware.Outcome{Reason: middleware.Forwarded}}
+}
+
+// relayed tells that the proxy is done: what is sent from here on is the
+// gateway's own, and the request's end decides.
+func (t *requestTrace) relayed() {
+	t.mu.Lock()
+	t.sent = nil
 	t.mu.Unlock()
 }
 
-// responding reports whether a response has begun and goes on. Until then a
-// request may still fail, whatever it has taken so far. t.mu is held.
-func (t *requestTrace) responding() bool { return t.sent != nil && t.sent.Load() > 0 }
+// responding returns how a request would end if its response, which has begun,
+// were whole now. Without one it may still fail, whatever it has taken so far.
+// t.mu is held.
+func (t *requestTrace) responding(now time.Time) (d middleware.Decision, ok bool) {
+	if t.sent == nil || t.sent.Load() == 0 {
+		return d, false
+	}
+	return middleware.Decision{
+		Stage: t.served.Stage, Outcome: t.served.Outcome, Status: int(t.sent.Load()), Elapsed: now.Sub(t.began),
+	}, true
+}
 
 // add keeps a span that ended. It returns the spans that can be exported now:
 // all of them when the root ends, or one that ends after the root.
