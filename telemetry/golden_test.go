@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,8 @@ func newRigWith(t *testing.T, cfg TracesConfig, s *script, forwarder middleware.
 	for _, stage := range middleware.StageNames()[:4] {
 		cfgPipeline.Stages = append(cfgPipeline.Stages, scriptedStage{stage, s})
 	}
-	if r.handler, err = r.providers.Server(middleware.NewPipeline(cfgPipeline), 8080, nil); err != nil {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	if r.handler, err = r.providers.Server(middleware.NewPipeline(cfgPipeline), 8080, trusted); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.providers.Shutdown(context.WithoutCancel(t.Context())) })

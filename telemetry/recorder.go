@@ -245,7 +245,7 @@ func (r *Recorder) decide(ctx context.Context, span trace.Span, d middleware.Dec
 		return
 	}
 	t.counted = true
-	fate := r.sampler.fate(span.IsRecording(), span.SpanContext().IsSampled(), d)
+	fate := r.sampler.fate(span.IsRecording(), t.sampled, d)
 	t.exported.Store(fate == fateSampled || fate == fateKept)
 	r.fates.add(ctx, fate, 1)
 }

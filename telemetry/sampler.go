@@ -56,22 +56,22 @@ func (s *sampler) Description() string { return "tyk_proxy{" + s.ratio.Descripti
 func (s *sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	parent := trace.SpanContextFromContext(p.ParentContext)
 	result := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: parent.TraceState()}
+	request := requestTraceFrom(p.ParentContext)
 	switch {
-	case requestTraceFrom(p.ParentContext) == nil:
+	case request == nil:
 		return result
 	case parent.IsValid() && !parent.IsRemote():
 		if trace.SpanFromContext(p.ParentContext).IsRecording() {
 			result.Decision = recordOnly(parent.IsSampled())
 		}
 		return result
-	case s.active.Load() >= maxRecording:
-		return result
 	}
 	sampled := parent.IsSampled() // of a trusted caller: others start a trace of their own
 	if !parent.IsValid() {
 		sampled = s.ratio.ShouldSample(p).Decision == sdktrace.RecordAndSample
 	}
-	if sampled || s.keep {
+	request.sampled = sampled
+	if (sampled || s.keep) && s.active.Load() < maxRecording {
 		result.Decision = recordOnly(sampled)
 	}
 	return result
@@ -85,12 +85,16 @@ func recordOnly(sampled bool) sdktrace.SamplingDecision {
 }
 
 // fate decides at a request's end what becomes of its trace. Without keeping,
-// the ratio alone decides.
+// the ratio alone decides. What found no room to be recorded is counted as such
+// where it would have been exported or subject to the cap.
 func (s *sampler) fate(recorded, sampled bool, d middleware.Decision) string {
 	verdict := d.Outcome.Verdict()
 	slow := s.isSlow(d.Elapsed)
 	switch {
 	case sampled && (d.Stage == middleware.StageProxy || verdict == middleware.Bypass || !s.keep):
+		if !recorded {
+			return fateNoRoom
+		}
 		return fateSampled
 	case !s.keep, verdict == middleware.Allow && !slow:
 		return fateNotSampled

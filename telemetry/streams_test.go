@@ -204,15 +204,36 @@ func (r *rig) settle(t *testing.T, age time.Duration) {
 	r.flush(t)
 }
 
-// Where there is no room to record, what would have been kept is counted.
+// Where there is no room to record, what would have been exported is counted.
 func TestNoRoomIsCounted(t *testing.T) {
-	r := newRig(t, TracesConfig{SampleRatio: 1, KeepPerSecond: 40}, &script{middleware.StageAuth, middleware.TokenExpired})
-	r.providers.sampler.active.Add(maxRecording)
-	if n := r.send(t, 7, 0); n != 0 {
-		t.Errorf("%d traces without room, want 0", n)
-	}
-	if n := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="no_room"} `); n != 7 {
-		t.Errorf("%d counted, want 7", n)
+	refused := script{middleware.StageAuth, middleware.TokenExpired}
+	for name, row := range map[string]struct {
+		cfg    TracesConfig
+		script script
+		parent string // of a trusted caller
+		want   string
+	}{
+		"refused":                 {TracesConfig{SampleRatio: 1, KeepPerSecond: 40}, refused, "", fateNoRoom},
+		"refused, ratio 0":        {TracesConfig{KeepPerSecond: 40}, refused, "", fateNoRoom},
+		"allowed":                 {TracesConfig{SampleRatio: 1, KeepPerSecond: 40}, script{}, "", fateNoRoom},
+		"allowed, ratio 0":        {TracesConfig{KeepPerSecond: 40}, script{}, "", fateNotSampled},
+		"allowed, caller's trace": {TracesConfig{KeepPerSecond: 40}, script{}, traceparent + "-01", fateNoRoom},
+		"allowed, nothing kept":   {TracesConfig{SampleRatio: 1}, script{}, "", fateNoRoom},
+		"refused, none to export": {TracesConfig{}, refused, "", fateNotSampled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, row.cfg, &row.script)
+			r.providers.sampler.active.Add(maxRecording)
+			request := get(t)
+			request.RemoteAddr = trustedPeer
+			if row.parent != "" {
+				request.Header.Set("Traceparent", row.parent)
+			}
+			if _, spans := r.serve(t, request); len(spans) != 0 {
+				t.Errorf("%d spans without room, want 0", len(spans))
+			}
+			r.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="`+row.want+`"} 1`)
+		})
 	}
 }
 

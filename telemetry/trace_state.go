@@ -24,9 +24,10 @@ type requestTrace struct {
 	exported atomic.Bool
 
 	// Of the goroutine that serves the request. The first two are what otelhttp
-	// cannot see by itself.
+	// cannot see by itself; the third is also known where nothing is recorded.
 	upgraded bool   // the connection was handed over
 	aborted  bool   // the response broke off
+	sampled  bool   // the ratio, or a trusted caller, chose it
 	keyID    string // gateway.key.id, once it was asked for
 	// The trusted caller's span, where the gateway exports none.
 	caller trace.SpanContext
