@@ -82,7 +82,9 @@ func Catalogue() []Metric {
 		{metricRetryAfter, KindHistogram, "s", "Retry-After that refused requests were given.", nil, retryBuckets()},
 		{metricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
 		{metricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
-			"happened (kept), or not exported (over_cap, no_room, not_sampled).", []attribute.Key{AttrFate}, nil},
+			"happened (kept: refused, failed, bypassed, slow, or a 5xx of the backend's), or not exported " +
+			"(over_cap, no_room, not_sampled).",
+			[]attribute.Key{AttrFate}, nil},
 		{metricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
 			"not reached (failed), or no room in memory (dropped).", []attribute.Key{AttrFate}, nil},
 		{metricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
@@ -124,7 +126,8 @@ func Spans() []Span {
 	}
 	return []Span{
 		{"{method} {route}, or {method}", "SERVER", "none; the caller's span from a trusted peer, else a link to it",
-			"The whole request. Its stage, verdict and reason are those that decided.",
+			"The whole request. Its stage, verdict and reason are those that decided. error.type is the " +
+				"reason of a failure, or the status code where the backend itself answered with a 5xx.",
 			append(append([]attribute.Key{}, decision...), AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType)},
 		stage(middleware.StageAuth, "Verifying the JWT."),
 		stage(middleware.StageTokenLookup, "Fetching the token's record."),

@@ -71,7 +71,7 @@ const (
 // Values of [AttrFate] for traces.
 const (
 	fateSampled    = "sampled"     // exported: the ratio chose it
-	fateKept       = "kept"        // exported: it was refused, failed, bypassed or slow
+	fateKept       = "kept"        // exported: it was refused, failed, bypassed or slow, or the backend answered with a 5xx
 	fateOverCap    = "over_cap"    // would have been kept, but too many were in that second
 	fateNoRoom     = "no_room"     // chosen by the ratio or to be kept, but too many requests were open to record it
 	fateNotSampled = "not_sampled" // allowed and quick, or too long to wait for its end; not chosen by the ratio

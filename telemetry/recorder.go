@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -225,8 +227,12 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 		if ex.Claims.APIKey != "" {
 			span.SetAttributes(AttrKeyID.String(r.keyID(ctx, ex)))
 		}
-		if d.Outcome.Verdict() == middleware.Fail {
+		switch {
+		case d.Outcome.Verdict() == middleware.Fail:
 			span.SetStatus(codes.Error, d.Outcome.Reason.Info().Title)
+		case d.Status >= http.StatusInternalServerError:
+			// The backend's own answer: otelhttp sets the status, but no error.type.
+			span.SetAttributes(attrErrorType.String(strconv.Itoa(d.Status)))
 		}
 	}
 	r.lines.write(d, func() logrus.Fields { return r.fields(ctx, ex, d) })

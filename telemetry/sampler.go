@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,10 @@ const slowWait = time.Minute
 // its end whether they are exported:
 //
 //   - Allowed, quick requests are exported if the ratio chose them.
-//   - Refused, failed, bypassed and slow requests are exported at any ratio, up
-//     to so many per second. Their spans have to be recorded before anyone
-//     knows how the request ends, so all requests are recorded, unless keeping
-//     is off.
+//   - Refused, failed, bypassed and slow requests, and those that the backend
+//     answered with a 5xx, are exported at any ratio, up to so many per second.
+//     Their spans have to be recorded before anyone knows how the request ends,
+//     so all requests are recorded, unless keeping is off.
 //
 // A request that the ratio chose and that reached the backend is exported
 // without regard to the cap: the backend was told so (the traceparent's
@@ -88,28 +89,36 @@ func recordOnly(sampled bool) sdktrace.SamplingDecision {
 // the ratio alone decides. What found no room to be recorded is counted as such
 // where it would have been exported or subject to the cap.
 func (s *sampler) fate(recorded, sampled bool, d middleware.Decision) string {
-	verdict := d.Outcome.Verdict()
-	slow := s.isSlow(d.Elapsed)
+	kind := s.kind(d)
+	forwarded := d.Stage == middleware.StageProxy || d.Outcome.Verdict() == middleware.Bypass
+	chosen := sampled && (forwarded || !s.keep)
 	switch {
-	case sampled && (d.Stage == middleware.StageProxy || verdict == middleware.Bypass || !s.keep):
-		if !recorded {
-			return fateNoRoom
-		}
-		return fateSampled
-	case !s.keep, verdict == middleware.Allow && !slow:
+	case !chosen && (!s.keep || kind == ""):
 		return fateNotSampled
 	case !recorded:
 		return fateNoRoom
-	}
-	failed := verdict == middleware.Fail
-	kind := d.Stage
-	if verdict == middleware.Allow {
-		kind = kindSlow
-	}
-	if s.cap.allow(failed, kind) {
+	case chosen:
+		return fateSampled
+	case s.cap.allow(kind):
 		return fateKept
 	}
 	return fateOverCap
+}
+
+// kind says for what a request is worth keeping; "" for nothing.
+func (s *sampler) kind(d middleware.Decision) string {
+	verdict := d.Outcome.Verdict()
+	switch {
+	case verdict == middleware.Fail:
+		return kindFailed
+	case d.Status >= http.StatusInternalServerError:
+		return kindUpstream // the backend's own answer
+	case verdict != middleware.Allow:
+		return d.Stage
+	case s.isSlow(d.Elapsed):
+		return kindSlow
+	}
+	return ""
 }
 
 func (s *sampler) isSlow(elapsed time.Duration) bool { return s.slow > 0 && elapsed >= s.slow }

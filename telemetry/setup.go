@@ -42,7 +42,7 @@ type TracesConfig struct {
 	Endpoint      string
 	SampleRatio   float64       // share of allowed, quick requests that are exported, 0 to 1
 	SlowThreshold time.Duration // a request that takes this long is kept at any ratio; 0 keeps none for that
-	KeepPerSecond int           // most refused, failed, bypassed and slow requests that are kept; 0 keeps none
+	KeepPerSecond int           // most requests that are kept for what happened; 0 keeps none
 }
 
 // Providers are the sources of tracers and meters and the page on which the

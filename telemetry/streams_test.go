@@ -143,7 +143,7 @@ func (r *rig) wantHeld(t *testing.T, want int64) {
 func TestHangingRequestsAreNotSettled(t *testing.T) {
 	cfg := TracesConfig{KeepPerSecond: 40, SlowThreshold: time.Second}
 	r, end := hold(t, cfg, &script{middleware.StageProxy, middleware.UpstreamTimeout}, 0)
-	for r.providers.sampler.cap.allow(false, kindSlow) {
+	for r.providers.sampler.cap.allow(kindSlow) {
 		continue // until the slow requests' part is used up
 	}
 	r.settle(t, sweepAge)
