@@ -155,6 +155,35 @@ func TestHangingRequestsAreNotSettled(t *testing.T) {
 	r.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} 1`)
 }
 
+// settling looks after long requests while the client takes its answer.
+type settling struct {
+	*httptest.ResponseRecorder
+
+	settle func()
+}
+
+func (s settling) WriteHeader(status int) {
+	s.settle()
+	s.ResponseRecorder.WriteHeader(status)
+	s.settle()
+}
+
+func (s settling) Write(p []byte) (int, error) {
+	s.settle()
+	return s.ResponseRecorder.Write(p)
+}
+
+// The gateway's own 504 is no response that goes on: its failure is not taken
+// for the backend's, of which no more may be kept.
+func TestRefusalsAreNotSettled(t *testing.T) {
+	r := newRig(t, TracesConfig{KeepPerSecond: 40, SlowThreshold: time.Second}, &script{middleware.StageProxy, middleware.UpstreamTimeout})
+	for r.providers.sampler.cap.allow(kindUpstream) {
+		continue
+	}
+	r.handler.ServeHTTP(settling{httptest.NewRecorder(), func() { r.settle(t, sweepAge) }}, get(t))
+	r.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="kept"} 1`)
+}
+
 // Whenever a request is looked at, it is counted once and exported whole.
 func TestSettlingAtAnyTime(t *testing.T) {
 	const requests = 300
