@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/sirupsen/logrus"
@@ -32,20 +31,6 @@ type Recorder struct {
 	lines    *requestLog
 	routes   *routeLabels
 	stages   map[string]stageRecords
-}
-
-// stageRecords is what a stage records, built once at start: nothing of it is
-// made again for each request.
-type stageRecords struct {
-	span     string
-	byReason []reasonRecords // indexed by middleware.Reason
-}
-
-type reasonRecords struct {
-	duration   []metric.RecordOption
-	count      []metric.AddOption
-	attributes []attribute.KeyValue // of the span
-	event      trace.EventOption
 }
 
 // NewRecorder returns a recorder that reports through the providers and the
@@ -89,33 +74,6 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		}
 	}
 	return r, nil
-}
-
-func newStageRecords(stage string) stageRecords {
-	all := middleware.Reasons()
-	records := stageRecords{span: spanPrefix + stage, byReason: make([]reasonRecords, len(all)+1)}
-	for _, reason := range all {
-		info := reason.Info()
-		if info.Stage != stage && info.Stage != middleware.StageAny {
-			continue
-		}
-		decision := []attribute.KeyValue{
-			AttrStage.String(stage),
-			AttrVerdict.String(info.Verdict.String()),
-			AttrReason.String(info.Name),
-		}
-		attributes := slices.Clone(decision)
-		if info.Verdict == middleware.Fail {
-			attributes = append(attributes, attrErrorType.String(info.Name))
-		}
-		records.byReason[reason] = reasonRecords{
-			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
-			count:      []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(decision...))},
-			attributes: attributes,
-			event:      trace.WithAttributes(decision...),
-		}
-	}
-	return records
 }
 
 // StageStarted implements [middleware.Observer]. A request that is not recorded
