@@ -113,18 +113,25 @@ func nearest(name string, known []string) string {
 		return ""
 	}
 	// A key in the wrong section, if only one section has such a key.
-	last := name[strings.LastIndexByte(name, '.')+1:]
+	last := lastPart(name, ".")
 	same := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasSuffix(k, "."+last) })
 	if len(same) == 1 {
 		return same[0]
 	}
-	best, least := "", 2+len(name)/3
+	// The name's own part decides how many slips it may hold: of three letters,
+	// two changed make another word, however long the section before it.
+	best, least := "", 1+max(1, len(lastPart(last, "__"))/3)
 	for _, candidate := range known {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(candidate)); d < least {
 			best, least = candidate, d
 		}
 	}
 	return best
+}
+
+// lastPart is what stands behind the last separator, or all where there is none.
+func lastPart(name, separator string) string {
+	return name[strings.LastIndex(separator+name, separator):]
 }
 
 // editDistance is Levenshtein's, one row at a time.
@@ -148,12 +155,12 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// didYouMean is the fix for an unknown name.
-func didYouMean(name string, known []string) string {
-	if guess := nearest(name, known); guess != "" {
-		return "did you mean " + guess + "?"
+// didYouMean is the fix for an unknown name, from what nearest returned.
+func didYouMean(guess string) string {
+	if guess == "" {
+		return "remove it"
 	}
-	return "remove it"
+	return "did you mean " + guess + "?"
 }
 
 // oneOf is the fix for a value outside a closed set; it names the member that

@@ -204,8 +204,14 @@ func TestSampleRatioNaN(t *testing.T) {
 // A value that could not be read must not bring down others that are compared
 // with it: the default it leaves behind is not what the operator meant.
 func TestNoFaultsFromDefaults(t *testing.T) {
-	for _, timeouts := range []string{`{"writeTimeout":60}`, `{"writeTimout":"60s"}`, `"60s"`} {
-		file := writeConfig(t, `{"server_timeouts":`+timeouts+`,"upstream":{"response_timeout":"40s"}}`)
+	for _, timeouts := range []string{
+		`"server_timeouts":{"writeTimeout":60}`,
+		`"server_timeouts":{"writeTimout":"60s"}`,
+		`"server_timeouts":"60s"`,
+		`"server_timeout":{"writeTimeout":"60s"}`,
+		`"server_timeouts":{},"server_timeouts":{"writeTimeout":"60s"}`,
+	} {
+		file := writeConfig(t, `{`+timeouts+`,"upstream":{"response_timeout":"40s"}}`)
 		if _, _, err := LoadConfig(file, false); len(faultsOf(t, err)) != 1 {
 			t.Errorf("%s: %v", timeouts, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,6 +32,10 @@ func (l *loader) readJSON(data []byte) {
 		return
 	}
 	l.readObject("", root)
+	// Last, since what is suspected here may be read well further down the file.
+	for _, path := range l.suspects {
+		l.distrust(path)
+	}
 }
 
 // syntaxProblem says where the JSON ends to be JSON.
@@ -66,6 +71,7 @@ func (l *loader) readObject(section string, raw json.RawMessage) {
 		path := section + name
 		if seen[name] {
 			l.refuseJSON(path, "", "duplicate key", "keep one of them")
+			l.suspect(path)
 			continue
 		}
 		seen[name] = true
@@ -81,20 +87,30 @@ func (l *loader) readMember(path, name string, raw json.RawMessage) {
 	case strings.Contains(name, "."):
 		// It would pass for the path of another key below.
 		l.refuseJSON(path, "", "key with a dot", "write each section as an object")
-		l.distrust(path)
+		l.suspect(path)
 	case isLeaf:
 		l.readLeaf(leaf, raw)
 	case !l.isSection(path):
 		// The value stays out of the message: it may be a secret under a
 		// misspelt name.
-		l.refuseJSON(path, "", "unknown key", didYouMean(path, l.known))
-		l.distrust(nearest(path, l.known))
+		guess := nearest(path, l.meantBy(raw))
+		l.refuseJSON(path, "", "unknown key", didYouMean(guess))
+		l.suspect(guess)
 	case jsonKind(raw) != "an object":
 		l.refuseJSON(path, "", "is "+jsonKind(raw), "want an object")
-		l.distrust(path)
+		l.suspect(path)
 	default:
 		l.readObject(path+".", raw)
 	}
+}
+
+// meantBy returns the names that an unknown key may stand for: a section only
+// where its value is an object.
+func (l *loader) meantBy(raw json.RawMessage) []string {
+	if jsonKind(raw) == "an object" {
+		return l.known
+	}
+	return slices.DeleteFunc(slices.Clone(l.known), l.isSection)
 }
 
 func (l *loader) isSection(path string) bool {
@@ -110,9 +126,10 @@ func (l *loader) isSection(path string) bool {
 // checks that follow.
 func (l *loader) readLeaf(leaf Leaf, raw json.RawMessage) {
 	kind := jsonKind(raw)
+	l.inFile[leaf.Path] = true
 	if kind == "null" {
 		l.refuseJSON(leaf.Path, "", "is null", "leave the key out, or give "+leaf.wants())
-		l.distrust(leaf.Path)
+		l.broken[leaf.Path] = true
 		return
 	}
 	value := reflect.New(leaf.typ)
@@ -121,7 +138,7 @@ func (l *loader) readLeaf(leaf Leaf, raw json.RawMessage) {
 		return
 	}
 	l.refuseJSON(leaf.Path, shownJSON(raw, leaf.Secret), leafProblem(leaf, kind), "want "+leaf.wants())
-	l.distrust(leaf.Path)
+	l.broken[leaf.Path] = true
 }
 
 // leafProblem tells a wrong type from a right type with a wrong content.
@@ -142,11 +159,15 @@ func (l *loader) refuseJSON(path, value, problem, fix string) {
 	l.faults = append(l.faults, Fault{Key: shownKey(path), Value: value, Problem: problem, Fix: fix})
 }
 
-// distrust marks a leaf, or all of a section, as not read. The nearest name of a
-// misspelt key counts as well: its value is known to be meant otherwise.
+// suspect notes a leaf or a section that something in the file was meant for but
+// did not reach; "" is none.
+func (l *loader) suspect(path string) { l.suspects = append(l.suspects, path) }
+
+// distrust marks a leaf, or all of a section, as not read, but for what the file
+// says in its own place too: that was read, and is judged.
 func (l *loader) distrust(path string) {
 	for _, leaf := range l.leaves {
-		if leaf.Path == path || strings.HasPrefix(leaf.Path, path+".") {
+		if (leaf.Path == path || strings.HasPrefix(leaf.Path, path+".")) && !l.inFile[leaf.Path] {
 			l.broken[leaf.Path] = true
 		}
 	}

@@ -40,13 +40,15 @@ func LoadConfig(path string, useEnv bool) (Config, []string, error) {
 
 // loader gathers the values and the faults of one configuration.
 type loader struct {
-	cfg     Config
-	leaves  []Leaf
-	known   []string        // paths of all leaves and sections
-	byPath  map[string]Leaf // the leaves again
-	faults  []Fault
-	broken  map[string]bool // paths whose value could not be read
-	fromEnv map[string]bool // paths whose value came from the environment
+	cfg      Config
+	leaves   []Leaf
+	known    []string        // paths of all leaves and sections
+	byPath   map[string]Leaf // the leaves again
+	faults   []Fault
+	broken   map[string]bool // paths whose value could not be read
+	inFile   map[string]bool // paths of the leaves that the file names
+	suspects []string        // paths that a fault of the file may have been meant for
+	fromEnv  map[string]bool // paths whose value came from the environment
 	// fileLost is set when nothing of the file could be used.
 	fileLost bool
 }
@@ -57,6 +59,7 @@ func newLoader() *loader {
 		leaves:  ConfigLeaves(),
 		byPath:  map[string]Leaf{},
 		broken:  map[string]bool{},
+		inFile:  map[string]bool{},
 		fromEnv: map[string]bool{},
 	}
 	for _, leaf := range l.leaves {
@@ -145,6 +148,7 @@ func (l *loader) readEnv() {
 			continue
 		}
 		leaf.in(&l.cfg).Set(value)
+		delete(l.broken, leaf.Path) // whatever the file says there, this is what holds
 	}
 	l.refuseUnknownEnv(names)
 }
@@ -196,7 +200,7 @@ func (l *loader) refuseUnknownEnv(known []string) {
 			continue
 		}
 		l.faults = append(l.faults, Fault{
-			Env: shownKey(name), Problem: "unknown variable", Fix: didYouMean(name, known),
+			Env: shownKey(name), Problem: "unknown variable", Fix: didYouMean(nearest(name, known)),
 		})
 	}
 }

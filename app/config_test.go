@@ -157,6 +157,52 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
+// A key that is not known says nothing about its neighbours: what stands in its
+// own place was read, and is judged.
+func TestUnknownKeyHidesNothing(t *testing.T) {
+	const levels = "want one of Debug, Info, Warn, Error, Fatal"
+	for file, want := range map[string]string{
+		`{"fog":1,"log":{"level":"verbose","format":"xml"}}`: `
+  fog: unknown key; remove it
+  log.level = "verbose": is not known; ` + levels + `
+  log.format = "xml": is not known; want one of json, console`,
+		`{"redis_db":1,"redis":{"db":-1},"log_":1,"log":{"level":"x"}}`: `
+  redis_db: unknown key; did you mean redis.db?
+  log_: unknown key; remove it
+  redis.db = "-1": is negative; want 0 or a whole number above it
+  log.level = "x": is not known; ` + levels,
+		`{"lg":{"level":"Info"},"log":{"level":"x"}}`: `
+  lg: unknown key; did you mean log?
+  log.level = "x": is not known; ` + levels,
+		`{"redis":{"abc":1,"db":-1}}`: `
+  redis.abc: unknown key; remove it
+  redis.db = "-1": is negative; want 0 or a whole number above it`,
+		`{"log.level":"Info","log":{"level":"x"},"log":{}}`: `
+  log.level: key with a dot; write each section as an object
+  log: duplicate key; keep one of them
+  log.level = "x": is not known; ` + levels,
+	} {
+		_, _, err := LoadConfig(writeConfig(t, file), false)
+		if err == nil {
+			t.Fatalf("%s: accepted", file)
+		}
+		_, lines, _ := strings.Cut(err.Error(), "\n")
+		if diff := cmp.Diff(want, "\n"+lines); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+// Nor does a value in the file that a variable replaces.
+func TestVariableIsJudgedOverBrokenFile(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("TYK_PROX_LOG__LEVEL", "loud")
+	_, _, err := LoadConfig(writeConfig(t, `{"log":{"level":3}}`), true)
+	if faults := faultsOf(t, err); len(faults) != 2 || faults[1].Env != "TYK_PROX_LOG__LEVEL" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDurationText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Minute: "60s", 1500 * time.Millisecond: "1500ms", 5 * time.Microsecond: "5µs", -time.Second: "-1s",
