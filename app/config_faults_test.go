@@ -86,6 +86,8 @@ func TestApplicationFaults(t *testing.T) {
 			`application.token.public_key_file = "k": is set while HS256 uses a shared secret; leave it empty`},
 		{`{"application":{"token":{"algorithm":"none"}}}`,
 			`application.token.algorithm = "none": is not known; want one of ` + strings.Join(middleware.Algorithms(), ", ")},
+		{`{"application":{"token":{"algorithm":"rs256","jwt_secret":"","public_key_file":"k"}}}`,
+			`application.token.algorithm = "rs256": is not known; write it as RS256`},
 		{secretOf(31, "HS256"),
 			`application.token.jwt_secret = (31 bytes): is too short for HS256; want at least 32 bytes`},
 		{secretOf(47, "HS384"),

@@ -19,11 +19,18 @@ import (
 // badSecret asks for a secret as long as the hash (RFC 7518, section 3.2): a
 // shorter one is guessed offline from a single token.
 func badSecret(c *Config) (problem, fix string) {
-	least := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[c.Application.Token.Algorithm]
-	if len(c.Application.Token.JWTSecret) >= least {
+	token := c.Application.Token
+	least := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[token.Algorithm]
+	problem, fix = "is too short for "+token.Algorithm, fmt.Sprintf("want at least %d bytes", least)
+	if !slices.Contains(middleware.Algorithms(), token.Algorithm) && token.PublicKeyFile == "" {
+		// Whatever the algorithm was to be, this much can be said of its key.
+		least = 32
+		problem, fix = "is too short for any algorithm", "want at least 32 bytes, or a public_key_file"
+	}
+	if len(token.JWTSecret) >= least {
 		return "", ""
 	}
-	return "is too short for " + c.Application.Token.Algorithm, fmt.Sprintf("want at least %d bytes", least)
+	return problem, fix
 }
 
 // badPublicKeyFile keeps the two kinds of keys apart: a public key next to an HS

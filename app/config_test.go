@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tyk_proxy/middleware"
 )
 
 func TestLoadConfigDefaults(t *testing.T) {
@@ -138,16 +140,18 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("TYK_PROX_REDIS__DB", "-1")
 	_, _, err := LoadConfig(writeConfig(t, `{
-		"application":{"port":70000,"target_host":"http://u:hunter2@backend","token":{"jwt_secret":"short"}},
+		"application":{"port":70000,"target_host":"http://u:hunter2@backend","token":{"jwt_secret":"short","algorithm":"HS9"}},
 		"redis":{"adr":"x:1","timeout":5},
 		"monitoring":{"port":"9090"}}`), true)
-	const want = `configuration refused: 7 faults
+	algorithms := strings.Join(middleware.Algorithms(), ", ")
+	want := `configuration refused: 8 faults
   redis.adr: unknown key; did you mean redis.addr?
   redis.timeout = "5": is a number; want a duration such as "5s"
   monitoring.port = "9090": is a string; want a whole number
   application.target_host = "http://***@backend": carries credentials; want http|https://host:port and nothing behind it
   application.port = "70000": is not a port; want 0 to 65535
-  application.token.jwt_secret = (5 bytes): is too short for HS256; want at least 32 bytes
+  application.token.algorithm = "HS9": is not known; want one of ` + algorithms + `
+  application.token.jwt_secret = (5 bytes): is too short for any algorithm; want at least 32 bytes, or a public_key_file
   redis.db (TYK_PROX_REDIS__DB) = "-1": is negative; want 0 or a whole number above it`
 	if err == nil {
 		t.Fatal("accepted")
