@@ -24,8 +24,23 @@ const (
 
 // LoadConfig returns the defaults, overridden by the JSON file at path unless
 // path is empty, overridden by the environment if useEnv. It returns warnings for
-// the caller to log, and on failure a *ConfigError with every fault found.
+// the caller to log, and on failure a *ConfigError with every fault found, those
+// of the files that the configuration names included.
 func LoadConfig(path string, useEnv bool) (Config, []string, error) {
+	l := load(path, useEnv)
+	l.validateFiles()
+	return l.finish()
+}
+
+// loadValues is LoadConfig without a look at the files that the configuration
+// names: it is for those who ask a gateway that runs, and has read them. A key
+// that is just being replaced on disk is no reason to call it unhealthy.
+func loadValues(path string, useEnv bool) (Config, error) {
+	cfg, _, err := load(path, useEnv).finish()
+	return cfg, err
+}
+
+func load(path string, useEnv bool) *loader {
 	l := newLoader()
 	if path != "" {
 		if data, ok := l.readFile(path); ok {
@@ -35,7 +50,8 @@ func LoadConfig(path string, useEnv bool) (Config, []string, error) {
 	if useEnv {
 		l.readEnv()
 	}
-	return l.finish()
+	l.validate()
+	return l
 }
 
 // loader gathers the values and the faults of one configuration.
@@ -49,7 +65,9 @@ type loader struct {
 	inFile   map[string]bool // paths of the leaves that the file names
 	suspects []string        // paths that a fault of the file may have been meant for
 	fromEnv  map[string]bool // paths whose value came from the environment
-	// fileLost is set when nothing of the file could be used.
+	// fileLost is set when nothing of the file could be used. What it would have
+	// said is unknown then, and judging the defaults in its place would accuse the
+	// operator of things the file may well set right.
 	fileLost bool
 }
 
@@ -75,11 +93,6 @@ func newLoader() *loader {
 }
 
 func (l *loader) finish() (Config, []string, error) {
-	// What a lost file would have said is unknown, and judging the defaults in
-	// its place would accuse the operator of things the file may well set right.
-	if !l.fileLost {
-		l.validate()
-	}
 	if len(l.faults) > 0 {
 		return Config{}, nil, &ConfigError{Faults: l.faults}
 	}

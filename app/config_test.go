@@ -27,9 +27,10 @@ func TestLoadConfigDefaults(t *testing.T) {
 }
 
 func TestNoWarningWithOwnKeys(t *testing.T) {
+	inKeys(t)
 	for name, token := range map[string]string{
 		"own secret": `{"jwt_secret":"` + strings.Repeat("k", 32) + `"}`,
-		"public key": `{"algorithm":"EdDSA","public_key_file":"key.pem"}`,
+		"public key": `{"algorithm":"ES256","public_key_file":"key.pem"}`,
 	} {
 		_, warnings, err := LoadConfig(writeConfig(t, `{"application":{"token":`+token+`}}`), false)
 		if err != nil || len(warnings) > 0 {
@@ -61,10 +62,11 @@ func TestExplicitZeroIsRespected(t *testing.T) {
 }
 
 func TestAcceptedForms(t *testing.T) {
+	inKeys(t)
 	for _, text := range []string{
 		`{"application":{"target_host":"https://[::1]:8443/"}}`,
 		`{"application":{"token":{"algorithm":"HS512"}}}`,
-		`{"application":{"token":{"jwt_secret":"","algorithm":"RS256","public_key_file":"key.pem"}}}`,
+		`{"application":{"token":{"jwt_secret":"","algorithm":"ES256","public_key_file":"key.pem"}}}`,
 		`{"redis":{"addr":"[::1]:6379","tls":true,"tls_ca_file":"ca.pem","pool_size":50}}`,
 		`{"rate_limit":{"window":"24h"}}`,
 		`{"telemetry":{"trusted_proxies":["10.0.0.0/8","192.0.2.1","fd00::/8"]}}`,

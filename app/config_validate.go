@@ -16,7 +16,8 @@ import (
 type check func(cfg *Config) (problem, fix string)
 
 // validate reports every leaf whose value cannot work. It looks at values only:
-// whether a file exists or a host answers is found out where it is used.
+// the files they name are validateFiles' business, and whether a host answers
+// changes while the gateway runs.
 func (l *loader) validate() {
 	l.validateApplication()
 	l.validateTimeouts()
@@ -29,7 +30,7 @@ func (l *loader) validate() {
 // it is compared with, could not be read: there the default stands in, and a
 // second complaint about it would only mislead.
 func (l *loader) expect(path string, judge check, comparedWith ...string) {
-	if l.broken[path] || slices.ContainsFunc(comparedWith, func(p string) bool { return l.broken[p] }) {
+	if l.fileLost || l.broken[path] || slices.ContainsFunc(comparedWith, func(p string) bool { return l.broken[p] }) {
 		return
 	}
 	problem, fix := judge(&l.cfg)

@@ -189,8 +189,8 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 }
 
-// What only the files themselves tell is refused before a socket is open, by
-// the name of the key.
+// A file that is spoilt after LoadConfig accepted it is still refused before a
+// socket is open, by the name of the key.
 func TestUnusableFiles(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	_, otherKey, _ := selfSigned(t)
@@ -202,8 +202,8 @@ func TestUnusableFiles(t *testing.T) {
 		"application.token.public_key_file: the public key is not": func(c *Config) {
 			c.Application.Token = TokenConfig{Algorithm: "RS256", PublicKeyFile: certFile} // of an EC key
 		},
-		"redis.tls_ca_file: open " + missing:          func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, missing },
-		"redis.tls_ca_file: holds no PEM certificate": func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, keyFile },
+		"redis.tls_ca_file: open " + missing:             func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, missing },
+		"redis.tls_ca_file: it holds no PEM certificate": func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, keyFile },
 		"monitoring.tls_cert_file and tls_key_file: open " + missing: func(c *Config) {
 			c.Monitoring = MonitoringConfig{Scheme: "https", TLSCertFile: missing, TLSKeyFile: keyFile}
 		},

@@ -6,12 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -25,14 +22,7 @@ import (
 // What the gateway is wired from, each made from its part of the configuration.
 
 func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
-	var publicKey []byte
-	if cfg.PublicKeyFile != "" {
-		var err error
-		if publicKey, err = os.ReadFile(cfg.PublicKeyFile); err != nil {
-			return nil, fmt.Errorf("application.token.public_key_file: %w", err)
-		}
-	}
-	key, err := middleware.ParseKey(cfg.Algorithm, []byte(string(cfg.JWTSecret)), publicKey)
+	key, err := readPublicKey(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("application.token.public_key_file: %w", err)
 	}
@@ -61,13 +51,8 @@ func newRedis(cfg RedisConfig) (*redis.Client, error) {
 		}
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 		if cfg.TLSCAFile != "" {
-			pem, err := os.ReadFile(cfg.TLSCAFile)
-			if err != nil {
+			if o.TLS.RootCAs, err = readCertificates(cfg.TLSCAFile); err != nil {
 				return nil, fmt.Errorf("redis.tls_ca_file: %w", err)
-			}
-			o.TLS.RootCAs = x509.NewCertPool()
-			if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, errors.New("redis.tls_ca_file: holds no PEM certificate")
 			}
 		}
 	}

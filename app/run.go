@@ -70,7 +70,7 @@ func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-cha
 // Healthcheck asks the gateway that a configuration describes, on this host,
 // whether it is ready.
 func Healthcheck(ctx context.Context, o Options) error {
-	cfg, _, err := LoadConfig(o.ConfigPath, o.UseEnv)
+	cfg, err := loadValues(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err
 	}
