@@ -40,6 +40,7 @@ type Gateway struct {
 	metrics  *http.Server    // /metrics
 	upstream *http.Transport // the way to the backend
 
+	readiness  readiness    // what /ready found last
 	draining   atomic.Bool  // /ready says no
 	inFlight   atomic.Int64 // handlers that run, also of connections that were upgraded
 	cancelBase context.CancelCauseFunc
@@ -68,7 +69,7 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{cfg: cfg, log: logger, redis: client, providers: providers}
+	g := &Gateway{cfg: cfg, log: logger, redis: client, providers: providers, readiness: readiness{log: logger}}
 	pipeline, err := g.newPipeline(auth, recorder)
 	if err != nil {
 		return nil, err

@@ -3,10 +3,8 @@ package app
 import (
 	"io"
 	"net/http"
-	"time"
 
 	"tyk_proxy/middleware"
-	"tyk_proxy/middleware/redisstore"
 )
 
 // Reasons why the gateway is not ready.
@@ -36,8 +34,7 @@ func (g *Gateway) notReady(r *http.Request) string {
 	if g.draining.Load() {
 		return notReadyDraining
 	}
-	if err := redisstore.Ping(r.Context(), g.redis, time.Duration(g.cfg.Redis.Timeout)); err != nil {
-		g.log.WithError(err).Debug("not ready")
+	if g.checkStore(r.Context()) != nil {
 		return notReadyStore
 	}
 	return ""

@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"tyk_proxy/middleware"
-	"tyk_proxy/telemetry"
 )
 
 // running is a gateway inside the test's process.
@@ -72,11 +73,12 @@ func startRun(t *testing.T, cfg Config, o Options) *running {
 // startGateway runs a gateway from a configuration as it is, without LoadConfig.
 func startGateway(t *testing.T, cfg Config) *running {
 	t.Helper()
+	return startLogged(t, cfg, discardLogger())
+}
+
+func startLogged(t *testing.T, cfg Config, logger *logrus.Logger) *running {
+	t.Helper()
 	r := newRunning(t)
-	logger, err := telemetry.NewLogger(io.Discard, telemetry.LogConfig{Level: cfg.Log.Level, Format: cfg.Log.Format})
-	if err != nil {
-		t.Fatal(err)
-	}
 	g, err := NewGateway(t.Context(), cfg, logger)
 	if err != nil {
 		t.Fatal(err)

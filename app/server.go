@@ -70,6 +70,8 @@ func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan o
 	g.log.WithField("gateway", listeners.Public.Addr().String()).
 		WithField("metrics", listeners.Metrics.Addr().String()).
 		WithField("version", Version).Info("serving")
+	// Nobody may ever ask /ready; the log says at least how it was at the start.
+	serving.Go(func() { _ = g.checkStore(ctx) })
 	select {
 	case err := <-failed:
 		g.log.WithError(err).Error("a listener failed")

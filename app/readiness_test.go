@@ -1,0 +1,146 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+	logged "github.com/sirupsen/logrus/hooks/test"
+)
+
+// readinessLines returns what a log has about readiness, in order.
+func readinessLines(hook *logged.Hook) []string {
+	lines := []string{}
+	for _, entry := range hook.AllEntries() {
+		if entry.Message != "ready" && entry.Message != "not ready" {
+			continue
+		}
+		line := entry.Level.String() + " " + entry.Message
+		if reason, ok := entry.Data["reason"].(string); ok {
+			line += " " + reason
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+const (
+	readyLine    = "info ready"
+	notReadyLine = "warning not ready store_unavailable"
+)
+
+func TestReadinessIsNotedOnce(t *testing.T) {
+	down := errors.New("down")
+	type check struct {
+		asked, answered int // milliseconds
+		err             error
+	}
+	for name, row := range map[string]struct {
+		checks []check
+		want   []string
+	}{
+		"steady":    {[]check{{0, 1, nil}, {2000, 2001, nil}}, []string{readyLine}},
+		"changes":   {[]check{{0, 1, down}, {9, 10, down}, {2000, 2001, nil}}, []string{notReadyLine, readyLine}},
+		"overtaken": {[]check{{5000, 5001, nil}, {4000, 7000, down}}, []string{readyLine}},
+		"flapping":  {[]check{{0, 1, nil}, {10, 11, down}, {20, 21, nil}, {30, 31, down}}, []string{readyLine}},
+		"late news": {[]check{{0, 1, nil}, {10, 11, down}, {2000, 2001, down}}, []string{readyLine, notReadyLine}},
+	} {
+		logger, hook := logged.NewNullLogger()
+		r := readiness{log: logger}
+		for _, c := range row.checks {
+			r.note(time.UnixMilli(int64(c.asked)), time.UnixMilli(int64(c.answered)), c.err)
+		}
+		if diff := cmp.Diff(row.want, readinessLines(hook)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// The log tells of an outage and of its end, once each, however many probes
+// found them at the same time.
+func TestReadinessInTheLog(t *testing.T) {
+	redis := miniredis.RunT(t)
+	logger, hook := logged.NewNullLogger()
+	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)
+	awaitReadiness(t, hook, func() {}, readyLine) // without a probe
+
+	probes := func() {
+		var probing sync.WaitGroup
+		for range 20 {
+			probing.Go(func() { r.get(r.gateway+"/ready", "") })
+		}
+		probing.Wait()
+	}
+	redis.Close()
+	awaitReadiness(t, hook, probes, readyLine, notReadyLine)
+	if err := redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	awaitReadiness(t, hook, probes, readyLine, notReadyLine, readyLine)
+	r.want(r.gateway+"/ready", "", http.StatusOK, "")
+	r.stop()
+	if diff := cmp.Diff([]string{readyLine, notReadyLine, readyLine}, readinessLines(hook)); diff != "" {
+		t.Errorf("after the stop (-want +got):\n%s", diff)
+	}
+}
+
+// A start without Redis says so by itself, and is not held up by it.
+func TestStartWithoutRedisIsLogged(t *testing.T) {
+	logger, hook := logged.NewNullLogger()
+	r := startLogged(t, testConfig("127.0.0.1:1", backend(t)), logger)
+	r.want(r.gateway+"/health", "", http.StatusOK, "")
+	awaitReadiness(t, hook, func() {}, notReadyLine)
+	for _, entry := range hook.AllEntries() {
+		if entry.Message == "not ready" && entry.Data[logrus.ErrorKey] == nil {
+			t.Error("the line does not say what Redis' error is")
+		}
+	}
+	if got := r.get(r.gateway+"/ready", ""); got.status != http.StatusServiceUnavailable ||
+		got.reason != notReadyStore || got.header.Get("Retry-After") == "" {
+		t.Errorf("%d %q %v", got.status, got.reason, got.header)
+	}
+}
+
+// A check that is given up, by a client that leaves or by the stop, is not an outage.
+func TestAbandonedCheckIsNotLogged(t *testing.T) {
+	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
+	client, err := newRedis(cfg.Redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	logger, hook := logged.NewNullLogger()
+	g := &Gateway{cfg: cfg, redis: client, readiness: readiness{log: logger}}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if g.checkStore(left) == nil {
+		t.Error("a Redis that is not there answers")
+	}
+	g.draining.Store(true)
+	if g.checkStore(t.Context()) == nil {
+		t.Error("a Redis that is not there answers")
+	}
+	if lines := readinessLines(hook); len(lines) > 0 {
+		t.Errorf("logged %q", lines)
+	}
+}
+
+func awaitReadiness(t *testing.T, hook *logged.Hook, probe func(), want ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		probe()
+		diff := cmp.Diff(want, readinessLines(hook))
+		if diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	}
+}
