@@ -49,6 +49,8 @@ func load(path string, useEnv bool) *loader {
 	}
 	if useEnv {
 		l.readEnv()
+	} else {
+		l.ignored = l.setInEnv()
 	}
 	l.validate()
 	return l
@@ -65,6 +67,7 @@ type loader struct {
 	inFile   map[string]bool // paths of the leaves that the file names
 	suspects []string        // paths that a fault of the file may have been meant for
 	fromEnv  map[string]bool // paths whose value came from the environment
+	ignored  []string        // variables that are set and not read
 	// fileLost is set when nothing of the file could be used. What it would have
 	// said is unknown then, and judging the defaults in its place would accuse the
 	// operator of things the file may well set right.
@@ -100,11 +103,27 @@ func (l *loader) finish() (Config, []string, error) {
 }
 
 func (l *loader) warnings() []string {
+	var warnings []string
 	token := l.cfg.Application.Token
 	if strings.HasPrefix(token.Algorithm, "HS") && token.JWTSecret == DemoSecret {
-		return []string{"application.token.jwt_secret is the public demo secret: anyone can mint tokens; set your own"}
+		warnings = append(warnings,
+			"application.token.jwt_secret is the public demo secret: anyone can mint tokens; set your own")
 	}
-	return nil
+	if len(l.ignored) > 0 {
+		warnings = append(warnings, strings.Join(l.ignored, ", ")+" set but not read: variables count only with -env")
+	}
+	return warnings
+}
+
+// setInEnv returns which of our variables the environment has.
+func (l *loader) setInEnv() []string {
+	var names []string
+	for _, leaf := range l.leaves {
+		if _, ok := os.LookupEnv(leaf.Env); ok {
+			names = append(names, leaf.Env)
+		}
+	}
+	return names
 }
 
 // readFile returns the content of the file, or reports why there is none.

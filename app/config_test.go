@@ -39,6 +39,28 @@ func TestNoWarningWithOwnKeys(t *testing.T) {
 	}
 }
 
+// Whoever sets variables expects them to count.
+func TestWarningOfVariablesNotRead(t *testing.T) {
+	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "a secret of at least thirty-two bytes")
+	t.Setenv("TYK_PROX_LOG__LEVEL", "info")
+	_, warnings, err := LoadConfig("", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := warnings[len(warnings)-1]
+	for _, want := range []string{"TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "TYK_PROX_LOG__LEVEL", "-env"} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the warning %q does not name %s", last, want)
+		}
+	}
+	if strings.Contains(last, "thirty-two") {
+		t.Error("the warning shows a secret")
+	}
+	if _, warnings, err = LoadConfig("", true); err != nil || len(warnings) > 0 {
+		t.Errorf("with -env: warnings %q, error %v", warnings, err)
+	}
+}
+
 func TestExplicitZeroIsRespected(t *testing.T) {
 	cfg, _, err := LoadConfig(writeConfig(t, `{
 		"application":{"port":0,"token":{"leeway":"0s"}},
