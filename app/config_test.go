@@ -14,6 +14,7 @@ import (
 )
 
 func TestLoadConfigDefaults(t *testing.T) {
+	clearEnv(t)
 	got, warnings, err := LoadConfig("", false)
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +29,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 
 func TestNoWarningWithOwnKeys(t *testing.T) {
 	inKeys(t)
+	clearEnv(t)
 	for name, token := range map[string]string{
 		"own secret": `{"jwt_secret":"` + strings.Repeat("k", 32) + `"}`,
 		"public key": `{"algorithm":"ES256","public_key_file":"key.pem"}`,
