@@ -72,8 +72,9 @@ func documentMetrics(b *strings.Builder) {
 		fmt.Fprintf(b, "| `%s` | `%s` | %s | %s | %s | %s |\n", m.Name, m.PrometheusName(), m.Kind, m.Unit, keys(m.Labels), m.Meaning)
 	}
 	fmt.Fprintf(b, "\nThe Go runtime and the process report as `go_*` and `process_*`; `target_info` carries the service's name and\n"+
-		"version. Labels are closed sets: an unknown method is `%s`, and so is every route beyond the first %d, or\n"+
-		"beyond %d combinations with methods and statuses. No key, path, host or other value of a client's is ever a label.\n\n",
+		"version. The gateway's own counters and histograms are there from the start, at 0. Labels are closed sets: an\n"+
+		"unknown method is `%s`, and so is every route beyond the first %d, or beyond %d combinations with methods and\n"+
+		"statuses. No key, path, host or other value of a client's is ever a label.\n\n",
 		other, maxRoutes, maxRouteSeries)
 }
 

@@ -90,7 +90,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 	p := &Providers{
 		Meters: meters,
 		// OpenMetrics is the format that carries exemplars.
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+		Metrics: promhttp.HandlerFor(newZeroes(registry), promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	}
 	if err := p.startTracing(cfg.Traces, res, exporter); err != nil { //nolint:contextcheck // what it starts belongs to no request
 		return nil, err

@@ -1,0 +1,169 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"tyk_proxy/middleware"
+)
+
+// counts returns the histograms of our own by series, and how many values each
+// has. A series that stands there twice fails the test.
+func counts(t *testing.T, text string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "} ")
+		if !strings.Contains(line, "{") {
+			name, value, _ = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		}
+		if !strings.HasPrefix(name, "gateway_") {
+			continue
+		}
+		value, _, _ = strings.Cut(value, " # ") // the exemplar
+		if _, twice := found[name]; twice {
+			t.Errorf("%s stands there twice", name)
+		}
+		found[name] = value
+	}
+	return found
+}
+
+// heads returns the HELP, TYPE and UNIT lines of our own histograms.
+func heads(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# ") && (strings.Contains(line, metricNamed(metricStageDuration).PrometheusName()) ||
+			strings.Contains(line, "gateway_rate_limit_")) {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+const openMetrics = "application/openmetrics-text; version=1.0.0"
+
+// All there is to measure is there before the first request, at 0, and looks
+// like what comes later: the same series, of the same help and type.
+func TestHistogramsStartAtZero(t *testing.T) {
+	r := newRig(t, exportAll(), &script{})
+	before := map[string]map[string]string{}
+	for _, format := range []string{"text/plain", openMetrics} {
+		text := r.scrape(t, format)
+		before[format] = counts(t, text)
+		for series, value := range before[format] {
+			if value != "0" && value != "0.0" && !strings.HasPrefix(series, "gateway_clock") {
+				t.Errorf("%s is %s before the first request", series, value)
+			}
+		}
+	}
+	heading := heads(r.scrape(t, openMetrics))
+	for _, reason := range middleware.Reasons() {
+		for _, stage := range middleware.StageNames() {
+			if owner := reason.Info().Stage; owner != stage && owner != middleware.StageAny {
+				continue
+			}
+			series := fmt.Sprintf(`gateway_stage_duration_seconds_count{gateway_stage=%q,gateway_verdict=%q`, stage, reason.Info().Verdict)
+			if _, ok := before["text/plain"][series]; !ok {
+				t.Errorf("%s} is not there before the first request", series)
+			}
+		}
+	}
+	r.recordEverything(t)
+	for format, want := range before {
+		got := slices.Sorted(maps.Keys(counts(t, r.scrape(t, format))))
+		if !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+			t.Errorf("%s: %d series before the first request and %d after everything happened", format, len(want), len(got))
+		}
+	}
+	if now := heads(r.scrape(t, openMetrics)); !slices.Equal(now, heading) {
+		t.Errorf("help and type before the first request were\n%s, and later\n%s", heading, now)
+	}
+}
+
+// recordEverything lets every stage end for every reason that it can have.
+func (r *rig) recordEverything(t *testing.T) {
+	t.Helper()
+	for _, reason := range middleware.Reasons() {
+		for _, stage := range middleware.StageNames() {
+			if owner := reason.Info().Stage; owner == stage || owner == middleware.StageAny {
+				ex := &middleware.Exchange{Quota: middleware.Quota{Limit: 1, Used: 1, Window: 1}}
+				r.recorder.measure(t.Context(), ex, []middleware.Step{{Stage: stage, Outcome: middleware.Outcome{Reason: reason}}})
+			}
+		}
+	}
+}
+
+// One request changes what it was about; all else stays at 0.
+func TestAMeasurementTakesThePlaceOfItsZero(t *testing.T) {
+	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
+	g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
+	found := counts(t, g.scrape(t, "text/plain"))
+	for series, want := range map[string]string{
+		`gateway_stage_duration_seconds_count{gateway_stage="rate_limit",gateway_verdict="allow"`: "1",
+		`gateway_stage_duration_seconds_count{gateway_stage="rate_limit",gateway_verdict="deny"`:  "0",
+		`gateway_rate_limit_utilization_count`:                                                    "1",
+		`gateway_rate_limit_utilization_bucket{le="0.1"`:                                          "1",
+		`gateway_rate_limit_retry_after_seconds_count`:                                            "0",
+		`gateway_rate_limit_retry_after_seconds_sum`:                                              "0",
+		`gateway_rate_limit_retry_after_seconds_bucket{le="1"`:                                    "0",
+	} {
+		if found[series] != want {
+			t.Errorf("%s is %q, want %s", series, found[series], want)
+		}
+	}
+}
+
+// Prometheus' own reader of the text takes it.
+func TestPageIsWellFormed(t *testing.T) {
+	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
+	g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(g.scrape(t, "text/plain")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []string{metricStageDuration, metricUtilization, metricRetryAfter} {
+		if name := metricNamed(m).PrometheusName(); families[name] == nil || families[name].GetType().String() != "HISTOGRAM" {
+			t.Errorf("%s is no histogram", name)
+		}
+	}
+	// OpenMetrics wants a family in one piece, and an end.
+	text, types := g.scrape(t, openMetrics), map[string]bool{}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# TYPE ") {
+			if types[line] {
+				t.Errorf("twice: %s", line)
+			}
+			types[line] = true
+		}
+	}
+	if !strings.HasSuffix(text, "# EOF\n") {
+		t.Error("the page in OpenMetrics' format has no end")
+	}
+}
+
+// A page without measurements has no zeroes either: they would look like a
+// restart, and the next scrape would count everything once more.
+func TestNoZeroesAfterShutdown(t *testing.T) {
+	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
+	answer, _ := g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("answered %d", answer.Code)
+	}
+	if err := g.providers.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if found := counts(t, g.scrape(t, "text/plain")); len(found) != 0 {
+		t.Errorf("%d series of a provider that was shut down", len(found))
+	}
+}
