@@ -31,7 +31,7 @@ func TestStack(t *testing.T) {
 		t.Skip("takes a minute and a half")
 	}
 	s := startStack(t)
-	results := s.traffic(t)
+	results := append(s.firstRequests(t), s.traffic(t)...)
 	s.checkCounts(t, results)
 	s.checkTraces(t, results)
 	s.checkExemplars(t)

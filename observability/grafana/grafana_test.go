@@ -85,6 +85,7 @@ type target struct {
 	Expr         string  `json:"expr"`
 	LegendFormat *string `json:"legendFormat"`
 	Exemplar     bool    `json:"exemplar"`
+	Interval     string  `json:"interval"`
 }
 
 func read(t *testing.T, name string) []byte {

@@ -21,6 +21,7 @@ type query struct {
 	expr     string
 	kind     string // of the panel
 	exemplar bool
+	step     string // the least
 }
 
 func queries(t *testing.T) []query {
@@ -35,7 +36,7 @@ func queries(t *testing.T) []query {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
 				if p.Datasource != nil && p.Datasource.Type == "prometheus" {
-					all = append(all, query{d.file + ": " + p.Title + " " + q.RefID, q.Expr, p.Type, q.Exemplar})
+					all = append(all, query{d.file + ": " + p.Title + " " + q.RefID, q.Expr, p.Type, q.Exemplar, q.Interval})
 				}
 			}
 		}
@@ -144,6 +145,20 @@ func TestRatesUseTheRateInterval(t *testing.T) {
 			if m[2] != "$__rate_interval" && (m[1] != "increase" || m[2] != "$__range") {
 				t.Errorf("%s: %s over %s", q.where, m[1], m[2])
 			}
+		}
+	}
+}
+
+// What is recorded is there as often as rules are evaluated, and not at each
+// scrape: a rate of it that reaches over four scrapes would see one sample.
+func TestRatesOfRecordedCountersKnowTheirStep(t *testing.T) {
+	every := regexp.MustCompile(`(?m)^ +evaluation_interval: (\S+)$`).FindSubmatch(read(t, "../prometheus/prometheus.yml"))
+	if every == nil {
+		t.Fatal("prometheus.yml does not say how often rules are evaluated")
+	}
+	for _, q := range queries(t) {
+		if regexp.MustCompile(`\w+:count\{`).MatchString(q.expr) && q.step != string(every[1]) {
+			t.Errorf("%s: its least step is %q, want %s", q.where, q.step, every[1])
 		}
 	}
 }

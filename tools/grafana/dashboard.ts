@@ -33,6 +33,7 @@ interface PrometheusQuery {
   expr: string;
   format?: 'time_series' | 'table' | 'heatmap';
   instant?: boolean;
+  interval?: string;
   legendFormat: string;
   range?: boolean;
   refId: string;
