@@ -13,8 +13,13 @@ import (
 	"testing"
 )
 
+// oneRequest is the dashboard that needs to be told a trace: without one, it
+// shows an error of Jaeger's.
+const oneRequest = "request.json"
+
 // uids are those of the dashboards, by file.
 var uids = map[string]string{
+	oneRequest:        "tyk-proxy-request",
 	"overview.json":   "tyk-proxy-overview",
 	"rate-limit.json": "tyk-proxy-rate-limit",
 	"pipeline.json":   "tyk-proxy-pipeline",

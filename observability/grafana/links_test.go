@@ -21,11 +21,25 @@ func TestDashboardsLinkToOneAnother(t *testing.T) {
 			}
 			linked[strings.TrimPrefix(l.URL, "/d/")] = true
 		}
-		for _, uid := range uids {
-			if linked[uid] == (uid == d.UID) {
-				t.Errorf("%s: links to %s: %v", d.file, uid, linked[uid])
+		for file, uid := range uids {
+			if want := file != d.file && file != oneRequest; linked[uid] != want {
+				t.Errorf("%s: links to %s: %v, want %v", d.file, uid, linked[uid], want)
 			}
 		}
+	}
+}
+
+// A panel that shows a trace is an error until it has an id: it stands where
+// nobody comes without one.
+func TestTracesStandOnTheirOwn(t *testing.T) {
+	for _, d := range dashboards(t) {
+		if shows := slices.ContainsFunc(d.Panels, func(p panel) bool { return p.Type == "traces" }); shows != (d.file == oneRequest) {
+			t.Errorf("%s: shows a trace: %v", d.file, shows)
+		}
+	}
+	content := string(read(t, "provisioning/datasources/datasources.yml"))
+	if !strings.Contains(content, "url: /d/"+uids[oneRequest]+"?var-trace_id=$${__value.raw}\n") {
+		t.Error("an exemplar does not lead to the dashboard of its request")
 	}
 }
 
@@ -55,6 +69,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				t.Fatalf("%s: %v", d.file, err)
 			}
 			if uid, ok := strings.CutPrefix(u.Path, "/d/"); ok {
+				if uid == uids[oneRequest] && u.Query().Get("var-trace_id") != "VALUE" {
+					t.Errorf("%s: links to the dashboard of one request without saying which: %s", d.file, m[1])
+				}
 				if !slices.ContainsFunc(dashboards(t), func(d dashboard) bool { return d.UID == uid }) {
 					t.Errorf("%s: links to the dashboard %q, which is not there", d.file, uid)
 				}
