@@ -16,7 +16,7 @@ import (
 const tracesWithin = 20 * time.Second
 
 // searchDepth is more than any test has and less than Jaeger's max_traces.
-const searchDepth = 49_000
+const searchDepth = 29_000
 
 // jaeger is a Jaeger process of one test.
 type jaeger struct {

@@ -1,0 +1,56 @@
+package tools
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// perTrace is what a trace of the gateway's, of about ten spans, was seen to
+// cost Jaeger in resident memory.
+const perTrace = 18 << 10
+
+// A full store leaves a third of the memory to work with, and Go is told of the
+// limit before the kernel enforces it.
+func TestJaegerFitsItsMemory(t *testing.T) {
+	s := service(t, loadCompose(t), "jaeger")
+	var config struct {
+		Extensions struct {
+			Storage struct {
+				Backends struct {
+					Memory struct {
+						Memory struct {
+							MaxTraces int64 `yaml:"max_traces"`
+						}
+					}
+				}
+			} `yaml:"jaeger_storage"`
+		}
+	}
+	readYAML(t, inRepo(t, s, argument(t, s, "--config")), &config)
+	traces := config.Extensions.Storage.Backends.Memory.Memory.MaxTraces
+	if store := traces * perTrace; traces == 0 || store > int64(s.MemLimit)*2/3 {
+		t.Errorf("%d traces take %d MiB of %d MiB", traces, store>>20, s.MemLimit>>20)
+	}
+	var limit int64
+	if text := s.Environment["GOMEMLIMIT"]; text != nil {
+		mebibytes, err := strconv.ParseInt(strings.TrimSuffix(*text, "MiB"), 10, 64)
+		if err != nil {
+			t.Errorf("GOMEMLIMIT is %q: %v", *text, err)
+		}
+		limit = mebibytes << 20
+	}
+	if limit <= traces*perTrace || limit >= int64(s.MemLimit)*9/10 {
+		t.Errorf("GOMEMLIMIT is %d MiB, mem_limit %d MiB", limit>>20, s.MemLimit>>20)
+	}
+}
+
+// Its image declares a volume there. Whoever does not say what it is gets a new,
+// unnamed one with each container.
+func TestJaegerLeavesNoVolumeBehind(t *testing.T) {
+	s := service(t, loadCompose(t), "jaeger")
+	if !slices.Equal(s.Tmpfs, []string{"/tmp"}) {
+		t.Errorf("tmpfs %q, want /tmp", s.Tmpfs)
+	}
+}
