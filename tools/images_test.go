@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // perTrace is what a trace of the gateway's, of about ten spans, was seen to
@@ -52,5 +54,20 @@ func TestJaegerLeavesNoVolumeBehind(t *testing.T) {
 	s := service(t, loadCompose(t), "jaeger")
 	if !slices.Equal(s.Tmpfs, []string{"/tmp"}) {
 		t.Errorf("tmpfs %q, want /tmp", s.Tmpfs)
+	}
+}
+
+// Grafana reads directories of its image beside those two, and complains at each
+// start if they are gone.
+func TestGrafanaKeepsItsOwnProvisioning(t *testing.T) {
+	const parent = "/etc/grafana/provisioning"
+	var mounted []string
+	for _, v := range service(t, loadCompose(t), "grafana").Volumes {
+		if v.Type == types.VolumeTypeBind && strings.HasPrefix(v.Target, parent) {
+			mounted = append(mounted, strings.TrimPrefix(v.Target, parent))
+		}
+	}
+	if want := []string{"/datasources", "/dashboards"}; !slices.Equal(mounted, want) {
+		t.Errorf("below %s are mounted %q, want %q", parent, mounted, want)
 	}
 }
