@@ -51,7 +51,7 @@ endef
 
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
 	$(PRODUCT) -o token_gen ./cmd/token-gen
-	@$(find_secret); ./token_gen -secret "$$secret" $(ARGS)
+	@$(find_secret); $(if $(call port,GATEWAY_PORT),GATEWAY_PORT=$(call port,GATEWAY_PORT)) ./token_gen -secret "$$secret" $(call at,redis,REDIS_PORT) $(ARGS)
 
 secret: ## Print a new random JWT secret (48 bytes, base64)
 	@if command -v openssl >/dev/null 2>&1; then openssl rand -base64 48; \

@@ -117,7 +117,7 @@ func TestMakeFindsTheSecret(t *testing.T) {
 // handed, and returns that and what make printed.
 func handed(t *testing.T, dir, program string, env []string, args ...string) (got []string, out string) {
 	t.Helper()
-	write(t, filepath.Join(dir, program), "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\n", 0o755)
+	write(t, filepath.Join(dir, program), "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\nprintf %s \"$GATEWAY_PORT\" >port\n", 0o755)
 	out = runMake(t, env, append([]string{"-C", dir, "-f", absolute(t, repoFile("Makefile")), "GO=true"}, args...)...)
 	b, err := os.ReadFile(filepath.Join(dir, "args"))
 	if err != nil {

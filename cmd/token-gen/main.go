@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 // timeout bounds the one write to Redis, connecting included.
 const timeout = 5 * time.Second
 
-// gatewayURL is where the printed example expects the gateway.
-const gatewayURL = "http://localhost:8080"
+// gatewayPort names the environment variable that moves the gateway's port in
+// docker-compose.yml, for the printed example: the flags are fixed.
+const gatewayPort = "GATEWAY_PORT"
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -66,9 +68,25 @@ func splitRoutes(list string) []string {
 	return routes
 }
 
+// gatewayURL is where the printed example expects the gateway.
+func gatewayURL() (string, error) {
+	text := os.Getenv(gatewayPort)
+	if text == "" {
+		text = "8080"
+	}
+	if port, err := strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
+		return "", fmt.Errorf("%s is %q: use the port of the gateway, 1 to 65535, or unset it", gatewayPort, text)
+	}
+	return "http://localhost:" + text, nil
+}
+
 func mint(stdout io.Writer, addr string, request redisstore.MintRequest) error {
 	if request.Secret == "" {
 		return errors.New("-secret is missing: give it the gateway's application.token.jwt_secret (make gen does)")
+	}
+	gateway, err := gatewayURL()
+	if err != nil {
+		return err
 	}
 	logging.Disable() // go-redis would report a failed dial beside the one clear line
 	client := redisstore.NewClient(redisstore.Options{
@@ -92,6 +110,6 @@ func mint(stdout io.Writer, addr string, request redisstore.MintRequest) error {
 	fmt.Fprintln(stdout, "expires_at:", minted.ExpiresAt.Format(time.RFC3339))
 	fmt.Fprintf(stdout, "allowed routes: [%s]\n", strings.Join(quoted, ","))
 	fmt.Fprintln(stdout, "curl example:")
-	fmt.Fprintln(stdout, minted.CurlExample(gatewayURL))
+	fmt.Fprintln(stdout, minted.CurlExample(gateway))
 	return nil
 }

@@ -147,6 +147,21 @@ func checkRefusal(t *testing.T, end ending, want, secret string) {
 	}
 }
 
+// Where compose publishes the gateway is where the printed line asks it.
+func TestGatewayPort(t *testing.T) {
+	addr, secret := miniredis.RunT(t).Addr(), newSecret()
+	for port, want := range map[string]string{"": ":8080/", "18080": ":18080/"} {
+		t.Setenv(gatewayPort, port)
+		if m := mintToken(t, "-secret", secret, "-redis", addr); !strings.Contains(m.curl, "http://localhost"+want) {
+			t.Errorf("GATEWAY_PORT=%s: the line does not ask %s", port, want)
+		}
+	}
+	for _, port := range []string{"0", "65536", "-1", "http", "tcp://10.0.0.1:80", "80; rm -r x"} {
+		t.Setenv(gatewayPort, port)
+		checkRefusal(t, runProgram(t, "-secret", secret, "-redis", addr), "GATEWAY_PORT is ", secret)
+	}
+}
+
 // A Redis that does not take the record: gone, silent, closed to us, or full.
 func TestRedisFaults(t *testing.T) {
 	secret := newSecret()
