@@ -49,6 +49,12 @@ secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
 [ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG))
 endef
 
+# The same for the name of the gateway's traces.
+define find_service
+service=$${TYK_PROX_TELEMETRY__SERVICE_NAME:-}; \
+[ -n "$$service" ] || [ ! -f .env ] || service=$$(sed -n 's/^TYK_PROX_TELEMETRY__SERVICE_NAME=//p' .env | tr -d \"\')
+endef
+
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
 	$(PRODUCT) -o token_gen ./cmd/token-gen
 	@$(find_secret); $(if $(call port,GATEWAY_PORT),GATEWAY_PORT=$(call port,GATEWAY_PORT)) ./token_gen -secret "$$secret" $(call at,redis,REDIS_PORT) $(ARGS)
@@ -70,7 +76,7 @@ PLACES = $(call at,gateway,GATEWAY_PORT,http://) $(call at,grafana,GRAFANA_PORT,
 
 traffic: ## Send every kind of request to a running gateway: make traffic [ARGS="-duration 10s"]
 	$(PRODUCT) -o traffic ./cmd/traffic
-	@$(find_secret); ./traffic -secret "$$secret" $(PLACES) $(ARGS)
+	@$(find_secret); $(find_service); ./traffic -secret "$$secret" $${service:+-service "$$service"} $(PLACES) $(ARGS)
 
 # The second line tests files outside its module, which go test does not see
 # change: hence -count=1.

@@ -22,6 +22,7 @@ func panels(t *testing.T) []panel {
 		"$__rate_interval", "1m", "${__rate_interval}", "1m", "$__interval", "15s", "${__interval}", "15s",
 		"$__range", "5m", "${__range}", "5m",
 		"${job}", ".*", "$job", ".*", "${instance}", ".*", "$instance", ".*",
+		"${service}", "tyk_proxy", "$service", "tyk_proxy",
 		"${job:regex}", ".*", "${instance:regex}", ".*",
 	)
 	type target struct {

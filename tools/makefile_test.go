@@ -113,6 +113,27 @@ func TestMakeFindsTheSecret(t *testing.T) {
 	}
 }
 
+// A gateway that was renamed in compose is asked for by that name.
+func TestMakeFindsTheService(t *testing.T) {
+	const key = "TYK_PROX_TELEMETRY__SERVICE_NAME"
+	for name, tt := range map[string]struct {
+		env  []string
+		file string
+		want []string
+	}{
+		"default":     {nil, key + "=\n", nil},
+		"environment": {[]string{key + "=my gateway"}, key + "=other\n", []string{"-service", "my gateway"}},
+		".env":        {nil, key + "='edge'\n", []string{"-service", "edge"}},
+	} {
+		dir := t.TempDir()
+		write(t, dir+"/.env", tt.file, 0o600)
+		got, _ := handed(t, dir, "traffic", tt.env, "SECRET=s", "traffic")
+		if want := append([]string{"-secret", "s"}, tt.want...); !slices.Equal(got, want) {
+			t.Errorf("%s: traffic got %q, want %q", name, got, want)
+		}
+	}
+}
+
 // handed runs make in a directory where the program writes down what it is
 // handed, and returns that and what make printed.
 func handed(t *testing.T, dir, program string, env []string, args ...string) (got []string, out string) {

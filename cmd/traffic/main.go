@@ -22,6 +22,7 @@ import (
 // settings are what the command line says.
 type settings struct {
 	gateway, redis, secret      string
+	service                     string
 	grafana, prometheus, jaeger string
 	rate                        int
 	duration                    time.Duration
@@ -88,6 +89,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.grafana, "grafana", "http://localhost:3000", "URL of Grafana, for the links")
 	flags.StringVar(&s.prometheus, "prometheus", "http://localhost:9091", "URL of Prometheus, for the links")
 	flags.StringVar(&s.jaeger, "jaeger", "http://localhost:16686", "URL of Jaeger, for the links")
+	flags.StringVar(&s.service, "service", "tyk_proxy", "service.name of the gateway, for the link to its traces")
 	flags.IntVar(&s.rate, "rate", 40, "requests a second, at most 1000")
 	flags.DurationVar(&s.duration, "duration", 45*time.Second, "how long, at most 1h")
 	flags.BoolVar(&s.json, "json", false, "report as JSON")
@@ -102,6 +104,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	}
 	fault(flags.NArg() > 0, "unexpected argument %q: all settings are flags, see -help", flags.Arg(0))
 	fault(s.secret == "", "-secret is missing: give it the gateway's application.token.jwt_secret (make traffic does)")
+	fault(s.service == "", "-service is empty: give it the gateway's telemetry.service_name")
 	fault(s.rate < 1 || s.rate > maxRate, "-rate is %d: use 1 to %d", s.rate, maxRate)
 	fault(s.duration < time.Second || s.duration > maxDuration, "-duration is %s: use 1s to %s", s.duration, maxDuration)
 	for name, text := range map[string]string{

@@ -128,6 +128,7 @@ func TestBadCommandLines(t *testing.T) {
 		want string
 	}{
 		"no secret": {nil, 2, "-secret is missing"},
+		"service":   {flags("http://a", "b:1", "-service", ""), 2, "-service is empty"},
 		"rate":      {flags("http://a", "b:1", "-rate", "0"), 2, "-rate is 0"},
 		"duration":  {flags("http://a", "b:1", "-duration", "2h"), 2, "-duration is 2h"},
 		"gateway":   {flags("localhost:8080", "b:1"), 2, "-gateway is not a URL"},
@@ -200,12 +201,13 @@ func TestLinks(t *testing.T) {
 	gateway := startGateway(t, redis)
 	for place, row := range map[string]struct{ want, wantNot []string }{
 		ui + "/": {[]string{
-			ui + "/trace/", ui + "/d/tyk-proxy-rate-limit?from=1", "g0.end_input=20", "&start=1", "&limit=20", "not sent: run longer",
+			ui + "/trace/", ui + "/d/tyk-proxy-rate-limit?from=1", "g0.end_input=20", "/search?service=a+b&", "&start=1", "&limit=20", "not sent: run longer",
 		}, []string{notRunning}},
 		none: {[]string{none + " " + notRunning}, []string{"/trace/", "/search", "/query", "/d/"}},
 	} {
 		var stdout, stderr strings.Builder
-		args := flags(gateway, redis, "-duration", "1s", "-rate", "5", "-grafana", place, "-prometheus", place, "-jaeger", place)
+		args := flags(gateway, redis, "-duration", "1s", "-rate", "5", "-grafana", place, "-prometheus", place, "-jaeger", place,
+			"-service", "a b")
 		if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 			t.Errorf("exit code %d: %s", code, stderr.String())
 		}

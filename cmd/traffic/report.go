@@ -95,8 +95,8 @@ func (t *tally) links(ctx context.Context, w io.Writer, s settings, traces bool)
 	query := `sum by (gateway_stage, gateway_reason) (increase(gateway_decisions_total{gateway_verdict!="allow"}[5m]))`
 	link("all refusals", running(ctx, s.prometheus), s.prometheus, "/query?g0.expr=%s&g0.tab=graph&g0.range_input=%ds&g0.end_input=%s",
 		url.QueryEscape(query), int((t.took+2*scrapeMargin).Seconds())+1, url.QueryEscape(end.UTC().Format(time.DateTime)))
-	link("refused traces", traces, s.jaeger, "/search?service=tyk_proxy&tags=%s&lookback=custom&start=%d&end=%d&limit=20",
-		url.QueryEscape(`{"gateway.reason":"rate_limited"}`), t.began.UnixMicro(), end.UnixMicro())
+	link("refused traces", traces, s.jaeger, "/search?service=%s&tags=%s&lookback=custom&start=%d&end=%d&limit=20",
+		url.QueryEscape(s.service), url.QueryEscape(`{"gateway.reason":"rate_limited"}`), t.began.UnixMicro(), end.UnixMicro())
 }
 
 // counts lists keys and how often each was met, in order: "200×3 429×5".

@@ -52,6 +52,8 @@ type variable struct {
 	Query      json.RawMessage `json:"query"`
 	Multi      bool            `json:"multi"`
 	IncludeAll bool            `json:"includeAll"`
+	Hide       int             `json:"hide"`
+	Current    struct{ Value any }
 }
 
 type link struct {

@@ -85,7 +85,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				if pane.Datasource != "jaeger" || len(pane.Queries) != 1 {
 					t.Errorf("%s: %s does not ask Jaeger", d.file, m[1])
 				}
-				if q := pane.Queries[0]; q.QueryType == "search" && q.Service == "tyk_proxy" {
+				if q := pane.Queries[0]; q.QueryType == "search" && q.Service == "VALUE" {
 					searches[q.Tags]++
 				}
 			}
@@ -94,6 +94,29 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	for _, tags := range []string{"gateway.reason=rate_limited", "gateway.reason=VALUE"} {
 		if searches[tags] == 0 {
 			t.Errorf("no link searches Jaeger for %s", tags)
+		}
+	}
+}
+
+// Whoever renames the service finds its traces all the same: what asks Jaeger
+// for a service asks for the one that the metrics name.
+func TestServiceIsTheVariable(t *testing.T) {
+	fixed := regexp.MustCompile(`(?:"service": "|%22service%22:%22)([^"%]*)`)
+	for _, d := range dashboards(t) {
+		for _, m := range fixed.FindAllSubmatch(d.raw, -1) {
+			if name := string(m[1]); name != "$service" && name != "${service}" {
+				t.Errorf("%s: asks Jaeger for the service %q", d.file, name)
+			}
+		}
+		i := slices.IndexFunc(d.Templating.List, func(v variable) bool { return v.Name == "service" })
+		if i < 0 {
+			t.Errorf("%s: no variable service, which the links pass on", d.file)
+			continue
+		}
+		v := d.Templating.List[i]
+		if v.Type != "query" || v.Hide != 2 || v.Multi || v.IncludeAll || v.Current.Value != "tyk_proxy" ||
+			!strings.Contains(string(v.Query), `label_values(target_info{job=~\"$job\"}, service_name)`) {
+			t.Errorf("%s: service is not the hidden name of the service of the job, at first tyk_proxy: %+v", d.file, v)
 		}
 	}
 }
