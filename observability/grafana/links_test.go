@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tyk_proxy/telemetry"
 )
 
 func TestDashboardsLinkToOneAnother(t *testing.T) {
@@ -118,5 +120,13 @@ func TestServiceIsTheVariable(t *testing.T) {
 			!strings.Contains(string(v.Query), `label_values(target_info{job=~\"$job\"}, service_name)`) {
 			t.Errorf("%s: service is not the hidden name of the service of the job, at first tyk_proxy: %+v", d.file, v)
 		}
+	}
+}
+
+// What the log leaves out is said where somebody counts its lines.
+func TestTextSaysThatTheLogIsASample(t *testing.T) {
+	text := string(read(t, "dashboards/rate-limit.json"))
+	if !strings.Contains(text, "docker compose logs") || !strings.Contains(text, string(telemetry.AttrSuppressed)) {
+		t.Errorf("the rate-limit dashboard counts lines of the log and does not name %s", telemetry.AttrSuppressed)
 	}
 }
