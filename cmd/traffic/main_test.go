@@ -201,7 +201,8 @@ func TestLinks(t *testing.T) {
 	gateway := startGateway(t, redis)
 	for place, row := range map[string]struct{ want, wantNot []string }{
 		ui + "/": {[]string{
-			ui + "/trace/", ui + "/d/tyk-proxy-rate-limit?from=1", "g0.end_input=20", "/search?service=a+b&", "&start=1", "&limit=20", "not sent: run longer",
+			ui + "/trace/", ui + "/d/tyk-proxy-rate-limit?from=1", "g0.end_input=20",
+			"/search?service=a+b&", "&start=1", "&limit=20", "not sent: run longer",
 		}, []string{notRunning}},
 		none: {[]string{none + " " + notRunning}, []string{"/trace/", "/search", "/query", "/d/"}},
 	} {
