@@ -40,19 +40,31 @@ build: ## Build ./tyk_proxy and ./token_gen
 	$(PRODUCT) -o tyk_proxy ./cmd/tyk_proxy
 	$(PRODUCT) -o token_gen ./cmd/token-gen
 
-# The secret: SECRET, else the gateway's variable, from the environment or the
-# .env that compose reads, else the one in $(CONFIG). It is expanded by the
-# shell alone, and @ keeps the line off the terminal.
-define find_secret
+# What the .env that compose reads says of a variable, for the shell: the last
+# line of that name wins; quotes, and what follows " #" outside them, are no part
+# of the value.
+define env_file
+$$([ ! -f .env ] || tr -d '\r' <.env | \
+	sed -n 's/^[[:space:]]*\(export[[:space:]][[:space:]]*\)*$(1)[[:space:]]*=[[:space:]]*//p' | tail -n 1 | \
+	sed -e "s/^'\([^']*\)'.*/\1/" -e t -e 's/^"\([^"]*\)".*/\1/' -e t -e 's/[[:space:]]#.*//' -e 's/[[:space:]]*$$//')
+endef
+
+# The secret: SECRET, else the gateway's variable, from the environment or .env,
+# else the one in $(CONFIG). It is expanded by the shell alone, and @ keeps the
+# line off the terminal.
+define given_secret
 secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
-[ -n "$$secret" ] || [ ! -f .env ] || secret=$$(sed -n 's/^TYK_PROX_APPLICATION__TOKEN__JWT_SECRET=//p' .env | tr -d \"\'); \
+[ -n "$$secret" ] || secret=$(call env_file,TYK_PROX_APPLICATION__TOKEN__JWT_SECRET)
+endef
+define find_secret
+$(given_secret); \
 [ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG))
 endef
 
 # The same for the name of the gateway's traces.
 define find_service
 service=$${TYK_PROX_TELEMETRY__SERVICE_NAME:-}; \
-[ -n "$$service" ] || [ ! -f .env ] || service=$$(sed -n 's/^TYK_PROX_TELEMETRY__SERVICE_NAME=//p' .env | tr -d \"\')
+[ -n "$$service" ] || service=$(call env_file,TYK_PROX_TELEMETRY__SERVICE_NAME)
 endef
 
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
@@ -63,8 +75,11 @@ secret: ## Print a new random JWT secret (48 bytes, base64)
 	@if command -v openssl >/dev/null 2>&1; then openssl rand -base64 48; \
 	else head -c 48 /dev/urandom | base64; fi
 
+# With the secret that `make gen` finds, so that its tokens are valid here.
 run: build ## Run everything in one process: Redis, backend, gateway, a demo token
-	./tyk_proxy -embedded $(ARGS)
+	@$(given_secret); \
+	[ -z "$$secret" ] || { export TYK_PROX_APPLICATION__TOKEN__JWT_SECRET="$$secret"; set -- -env; }; \
+	exec ./tyk_proxy -embedded -config $(CONFIG) "$$@" $(ARGS)
 
 # Where things are, if docker-compose.yml was told so: $(call port,variable) is
 # the number from the environment, else from the .env that compose reads, and

@@ -69,6 +69,9 @@ type RedisConfig struct {
 	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Connections to Redis; each serves one request at a time, so many concurrent requests need many. 0 means ten per CPU."`
 }
 
+// defaultPort is the gateway's where nobody says another.
+const defaultPort = 8080
+
 // The values of rate_limit.on_error.
 const (
 	onErrorDeny  = "deny"
@@ -126,7 +129,7 @@ func DefaultConfig() Config {
 	return Config{
 		Application: ApplicationConfig{
 			TargetHost: "http://backend-whoami:80",
-			Port:       8080,
+			Port:       defaultPort,
 			Token:      TokenConfig{JWTSecret: DemoSecret, Algorithm: "HS256", Leeway: seconds(5)},
 		},
 		ServerTimeouts: ServerTimeoutsConfig{

@@ -116,16 +116,20 @@ func (e *Embedded) serve(ctx context.Context, logger *logrus.Logger, out io.Writ
 }
 
 // moreTokens says how to mint a token from another terminal, where that is
-// possible: token-gen signs with HS256 and knows neither passwords nor databases.
-func (e *Embedded) moreTokens() string {
+// possible: token-gen signs with HS256 and knows neither users nor databases.
+func (e *Embedded) moreTokens(port int) string {
 	r := e.cfg.Redis
-	switch {
-	case r.Password != "" || r.DB != 0 || e.cfg.Application.Token.Algorithm != "HS256":
+	if r.Username != "" || r.Password != "" || r.DB != 0 || e.cfg.Application.Token.Algorithm != "HS256" {
 		return ""
-	case r.Addr == embeddedRedis:
-		return "; `make gen` in another terminal mints more tokens"
 	}
-	return fmt.Sprintf("; `make gen ARGS=\"-redis %s\"` in another terminal mints more tokens", r.Addr)
+	command := "make gen"
+	if port != defaultPort {
+		command = fmt.Sprintf("GATEWAY_PORT=%d %s", port, command)
+	}
+	if r.Addr != embeddedRedis {
+		command += fmt.Sprintf(` ARGS="-redis %s"`, r.Addr)
+	}
+	return "; `" + command + "` in another terminal mints more tokens"
 }
 
 // introduce says where things are and how to send a first request.
@@ -134,7 +138,7 @@ func (e *Embedded) introduce(ctx context.Context, listeners Listeners, out io.Wr
 	metricsPort := listeners.Metrics.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // the same
 	fmt.Fprintf(out, "gateway   http://localhost:%d   (/health, /ready)\n", port)
 	fmt.Fprintf(out, "metrics   %s://localhost:%d/metrics\n", e.cfg.Monitoring.Scheme, metricsPort)
-	fmt.Fprintf(out, "redis     %s   (embedded%s)\n", e.cfg.Redis.Addr, e.moreTokens())
+	fmt.Fprintf(out, "redis     %s   (embedded%s)\n", e.cfg.Redis.Addr, e.moreTokens(port))
 	if e.backend != nil {
 		fmt.Fprintf(out, "backend   %s   (built in)\n", e.cfg.Application.TargetHost)
 	} else {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -87,6 +88,11 @@ func mint(stdout io.Writer, addr string, request redisstore.MintRequest) error {
 	gateway, err := gatewayURL()
 	if err != nil {
 		return err
+	}
+	// go-redis takes an empty address, as an unset variable gives one, for
+	// localhost:6379: the record would be in a Redis that nobody named.
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		return fmt.Errorf("-redis is %q: want host:port, such as localhost:6379", addr)
 	}
 	logging.Disable() // go-redis would report a failed dial beside the one clear line
 	client := redisstore.NewClient(redisstore.Options{

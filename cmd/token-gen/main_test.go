@@ -166,6 +166,9 @@ func TestGatewayPort(t *testing.T) {
 func TestRedisFaults(t *testing.T) {
 	secret := newSecret()
 	mintAt := func(addr string) ending { return runProgram(t, "-secret", secret, "-redis", addr) }
+	for _, addr := range []string{"", "localhost", "localhost:", "redis://localhost:6379/0"} {
+		checkRefusal(t, mintAt(addr), "want host:port, such as localhost:6379", secret)
+	}
 	t.Run("gone", func(t *testing.T) {
 		redis := storetest.StartRedis(t)
 		redis.Stop()
@@ -191,6 +194,6 @@ func TestRedisFaults(t *testing.T) {
 		}
 	})
 	t.Run("no address", func(t *testing.T) {
-		checkRefusal(t, mintAt("nowhere"), "(-redis nowhere)", secret)
+		checkRefusal(t, mintAt("nowhere"), `-redis is "nowhere"`, secret)
 	})
 }
