@@ -49,7 +49,7 @@ type TokenConfig struct {
 type ServerTimeoutsConfig struct {
 	ReadHeaderTimeout Duration `json:"readHeaderTimeout" env:"READHEADERTIMEOUT" env-description:"Time a client has to send its request headers."`
 	ReadTimeout       Duration `json:"readTimeout" env:"READTIMEOUT" env-description:"Time a client has to send the whole request."`
-	WriteTimeout      Duration `json:"writeTimeout" env:"WRITETIMEOUT" env-description:"Time from the end of the request headers to the first byte of the response; a stream may pause this long between two writes."`
+	WriteTimeout      Duration `json:"writeTimeout" env:"WRITETIMEOUT" env-description:"Time from the end of the request headers to the first byte of the response; after that, how long the client may take to read each part. The backend's own pauses are not limited."`
 	IdleTimeout       Duration `json:"idleTimeout" env:"IDLETIMEOUT" env-description:"Time an idle keep-alive connection stays open."`
 	DrainDelay        Duration `json:"drainDelay" env:"DRAINDELAY" env-description:"Time after SIGTERM in which requests are still accepted while /ready already answers 503."`
 	ShutdownTimeout   Duration `json:"shutdownTimeout" env:"SHUTDOWNTIMEOUT" env-description:"Time the requests in flight may take to end after the drain delay."`

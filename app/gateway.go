@@ -40,7 +40,8 @@ type Gateway struct {
 	metrics  *http.Server    // /metrics
 	upstream *http.Transport // the way to the backend
 
-	readiness  readiness    // what /ready found last
+	store      *storeCheck  // what /ready asks
+	readiness  readiness    // what it found last
 	draining   atomic.Bool  // /ready says no
 	inFlight   atomic.Int64 // handlers that run, also of connections that were upgraded
 	cancelBase context.CancelCauseFunc
@@ -57,6 +58,10 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
+	store, err := newStoreCheck(cfg.Redis)
+	if err != nil {
+		return nil, err
+	}
 	providers, err := newTelemetry(ctx, cfg.Telemetry, client)
 	if err != nil {
 		return nil, err
@@ -69,7 +74,10 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{cfg: cfg, log: logger, redis: client, providers: providers, readiness: readiness{log: logger}}
+	g := &Gateway{
+		cfg: cfg, log: logger, redis: client, providers: providers,
+		store: store, readiness: readiness{log: logger},
+	}
 	pipeline, err := g.newPipeline(auth, recorder)
 	if err != nil {
 		return nil, err

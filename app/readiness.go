@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/singleflight"
 
 	"tyk_proxy/middleware/redisstore"
 )
@@ -46,13 +48,37 @@ func (r *readiness) note(asked, answered time.Time, err error) {
 	r.log.Info("ready")
 }
 
-// checkStore asks whether Redis answers, and notes it.
-func (g *Gateway) checkStore(ctx context.Context) error {
-	asked := time.Now()
-	err := redisstore.Ping(ctx, g.redis, time.Duration(g.cfg.Redis.Timeout))
-	// A check that ended with its client, or with the gateway, says nothing about Redis.
-	if ctx.Err() == nil && !g.draining.Load() {
-		g.readiness.note(asked, time.Now(), err)
+// storeCheck asks Redis whether it answers, over a connection of its own: one
+// that waits behind the requests would call Redis gone when the gateway is busy,
+// and have the load balancer move that load to the others. Probes that come
+// together share one answer, because anybody may probe.
+type storeCheck struct {
+	client *redis.Client
+	budget time.Duration
+	asking singleflight.Group
+}
+
+func newStoreCheck(cfg RedisConfig) (*storeCheck, error) {
+	cfg.PoolSize = 1
+	client, err := newRedis(cfg)
+	if err != nil {
+		return nil, err
 	}
+	// No request waits for it, so it may have to connect first.
+	return &storeCheck{client: client, budget: time.Duration(cfg.DialTimeout + cfg.Timeout)}, nil
+}
+
+// checkStore asks whether Redis answers, and notes it. It takes no longer than
+// its budget, whatever becomes of ctx.
+func (g *Gateway) checkStore(ctx context.Context) error {
+	_, err, _ := g.store.asking.Do("", func() (any, error) {
+		asked := time.Now()
+		err := redisstore.Ping(ctx, g.store.client, g.store.budget)
+		// A check that the stop ended says nothing about Redis.
+		if !g.draining.Load() {
+			g.readiness.note(asked, time.Now(), err)
+		}
+		return nil, err
+	})
 	return err
 }

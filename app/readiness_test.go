@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"sync"
@@ -107,21 +106,16 @@ func TestStartWithoutRedisIsLogged(t *testing.T) {
 	}
 }
 
-// A check that is given up, by a client that leaves or by the stop, is not an outage.
-func TestAbandonedCheckIsNotLogged(t *testing.T) {
+// What the stop ends is not an outage.
+func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
-	client, err := newRedis(cfg.Redis)
+	store, err := newStoreCheck(cfg.Redis)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	defer store.client.Close()
 	logger, hook := logged.NewNullLogger()
-	g := &Gateway{cfg: cfg, redis: client, readiness: readiness{log: logger}}
-	left, leave := context.WithCancel(t.Context())
-	leave()
-	if g.checkStore(left) == nil {
-		t.Error("a Redis that is not there answers")
-	}
+	g := &Gateway{cfg: cfg, store: store, readiness: readiness{log: logger}}
 	g.draining.Store(true)
 	if g.checkStore(t.Context()) == nil {
 		t.Error("a Redis that is not there answers")
@@ -129,6 +123,23 @@ func TestAbandonedCheckIsNotLogged(t *testing.T) {
 	if lines := readinessLines(hook); len(lines) > 0 {
 		t.Errorf("logged %q", lines)
 	}
+}
+
+// A gateway all of whose connections are in use is busy, and Redis is well.
+func TestReadyWhileThePoolIsExhausted(t *testing.T) {
+	redis := miniredis.RunT(t)
+	cfg := testConfig(redis.Addr(), backend(t))
+	cfg.Redis.PoolSize = 1
+	r := startGateway(t, cfg)
+	conn := r.g.redis.Conn()
+	defer conn.Close()
+	if err := conn.Ping(t.Context()).Err(); err != nil { // takes the pool's connection
+		t.Fatal(err)
+	}
+	if err := r.g.redis.Ping(t.Context()).Err(); err == nil {
+		t.Fatal("the pool still has a connection; the test shows nothing")
+	}
+	r.want(r.gateway+"/ready", "", http.StatusOK, "")
 }
 
 func awaitReadiness(t *testing.T, hook *logged.Hook, probe func(), want ...string) {

@@ -25,6 +25,7 @@ import (
 type running struct {
 	gateway, metrics string // URLs
 	stdout           *bytes.Buffer
+	g                *Gateway // nil where the run made its own
 	client           *http.Client
 
 	tb         testing.TB
@@ -83,6 +84,7 @@ func startLogged(t *testing.T, cfg Config, logger *logrus.Logger) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.g = g
 	listeners, err := g.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -115,7 +115,7 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 	case <-time.After(drainDelay):
 	case <-ctx.Done():
 	}
-	errs := []error{g.closePublic(ctx), g.redis.Close()}
+	errs := []error{g.closePublic(ctx), g.redis.Close(), g.store.client.Close()}
 	g.upstream.CloseIdleConnections()
 	g.closeMetrics(ctx)
 	flush, cancelFlush := context.WithTimeout(ctx, flushTimeout)
@@ -125,6 +125,7 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 		g.log.WithError(err).Warn("telemetry was not flushed completely")
 	}
 	if err := errors.Join(errs...); err != nil {
+		g.log.WithError(err).Error("stopped, not cleanly")
 		return err
 	}
 	g.log.Info("stopped")

@@ -135,7 +135,11 @@ func (r *run) end() {
 	})
 	if aborted {
 		// The status line is already out: only closing the connection tells the
-		// client that the body is not whole.
+		// client that the body is not whole. What net/http still buffers would go
+		// with it, and the client would see less than was reported.
+		if r.outcome.Reason == UpstreamAborted {
+			_ = http.NewResponseController(r.writer.ResponseWriter).Flush() // the client may be gone as well
+		}
 		panic(http.ErrAbortHandler)
 	}
 }

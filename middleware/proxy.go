@@ -120,15 +120,24 @@ func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 		return UpstreamTimeout
 	case unreachable(err):
 		return UpstreamUnreachable
+	case brokenOff(err):
+		return UpstreamAborted
 	default:
 		return UpstreamInvalid
 	}
 }
 
-// unreachable reports whether the connection failed, rather than what was said
-// on it.
+// unreachable reports whether there was no connection on which to send the
+// request.
 func unreachable(err error) bool {
 	var op *net.OpError
 	var certificate *tls.CertificateVerificationError
-	return errors.As(err, &op) || errors.As(err, &certificate) || errors.Is(err, io.EOF)
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &certificate)
+}
+
+// brokenOff reports whether the upstream took the request, or part of it, and
+// closed the connection without an answer. It may have done what it was asked.
+func brokenOff(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.EOF)
 }

@@ -58,6 +58,7 @@ func abortRows() []abortRow {
 	return []abortRow{
 		{"nobody", says(plainOK), readsAll, Forwarded, http.StatusOK},
 		{"upstream dies, length known", says(long + strings.Repeat("half", 3000)), readsOn, UpstreamAborted, http.StatusOK},
+		{"upstream dies soon, length known", says(long + "half"), readsOn, UpstreamAborted, http.StatusOK},
 		{"upstream dies in a chunk", says(chunked + "64\r\nhalf"), readsOn, UpstreamAborted, http.StatusOK},
 		{"upstream dies between chunks", says(chunked + "4\r\nhalf\r\n"), readsOn, UpstreamAborted, http.StatusOK},
 		{"upstream sends a bad chunk", says(chunked + "4\r\nhalf\r\nzz\r\n"), readsOn, UpstreamAborted, http.StatusOK},

@@ -30,8 +30,8 @@ func upstreamRows() []upstreamRow {
 	const switching = "HTTP/1.1 101 Switching Protocols\r\n"
 	return []upstreamRow{
 		{"refuses the connection", nil, UpstreamUnreachable},
-		{"closes without a word", says(""), UpstreamUnreachable},
-		{"resets", func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }, UpstreamUnreachable},
+		{"closes without a word", says(""), UpstreamAborted},
+		{"resets", func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }, UpstreamAborted},
 		{"is silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, UpstreamTimeout},
 		{"stops in its headers", func(conn net.Conn) {
 			says("HTTP/1.1 200 OK\r\nX-A:")(conn)

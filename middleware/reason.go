@@ -231,7 +231,7 @@ var reasons = [reasonCount]ReasonInfo{
 	},
 	UpstreamAborted: {
 		"upstream_aborted", StageProxy, Fail, http.StatusBadGateway,
-		"The response broke off while it was relayed.", "",
+		"The upstream broke off before its response was complete.", "",
 	},
 	ClientCanceled: {
 		"client_canceled", StageProxy, Deny, StatusClientClosedRequest,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -98,7 +99,7 @@ func (g *gateway) answer(r *http.Request) (*http.Response, error) {
 	}
 	switch asked {
 	case "refuse":
-		return nil, io.EOF
+		return nil, &net.OpError{Op: "dial", Err: io.EOF}
 	case "hang":
 		return nil, context.DeadlineExceeded
 	case "garbage":

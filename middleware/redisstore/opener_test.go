@@ -28,3 +28,23 @@ func TestSlowHandshake(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolTimeoutIsNotRetried: whoever waited for a connection in vain waits
+// once. A second try would begin with what is left of the budget, and break the
+// connections that it gets.
+func TestPoolTimeoutIsNotRetried(t *testing.T) {
+	o := options(storetest.StartRedis(t).Addr, budget)
+	o.PoolSize, o.PoolTimeout = 1, budget/5
+	p := newPorts(t, o, budget)
+	held := p.client.Conn()
+	defer held.Close()
+	if err := held.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if failed := concurrently(t, 3, p.lookup(t.Context())); failed != 3 {
+		t.Errorf("%d of 3 lookups failed without a connection", failed)
+	}
+	if waited := p.client.PoolStats().Timeouts; waited != 3 {
+		t.Errorf("3 lookups waited %d times for a connection", waited)
+	}
+}

@@ -2,6 +2,8 @@ package redisstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,7 +41,10 @@ func (t *Tokens) Lookup(ctx context.Context, apiKey string) (*middleware.Token, 
 }
 
 // read tries once more, inside the budget, where the connection failed: reading
-// twice is harmless, and a pooled connection may have died unnoticed.
+// twice is harmless, and a pooled connection may have died unnoticed. A pool
+// without a free connection is another matter: what was waited is gone, and the
+// rest of the budget is too short for a connection that is opened now, so that a
+// second try would have the pool lose the connections that it lacks.
 func (t *Tokens) read(ctx context.Context, key string) ([]byte, error) {
 	for attempt := 0; ; attempt++ {
 		record, err := t.client.GetRange(ctx, key, 0, middleware.MaxRecordSize).Bytes()
@@ -47,8 +52,8 @@ func (t *Tokens) read(ctx context.Context, key string) ([]byte, error) {
 		case err == nil:
 			return record, nil
 		case redis.HasErrorPrefix(err, "WRONGTYPE"):
-			return nil, middleware.ErrRecordInvalid
-		case attempt > 0, replied(err), ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: not a string", middleware.ErrRecordInvalid)
+		case attempt > 0, replied(err), errors.Is(err, redis.ErrPoolTimeout), ctx.Err() != nil:
 			return nil, unavailable(err)
 		}
 	}
