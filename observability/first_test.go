@@ -57,13 +57,27 @@ func (s *stack) checkTheyShow(t *testing.T) {
 			continue
 		}
 		found[p.title] = true
-		values := s.query(t, p.query)
-		if !slices.ContainsFunc(values, func(value float64) bool { return value > 0 }) {
+		if !s.shows(t, p.query) {
 			t.Errorf("%s: panel %q shows nothing of the first requests: %s", p.dashboard, p.title, p.query)
 		}
 	}
 	if len(found) != len(want) {
 		t.Errorf("of the panels %q there are only %v", want, found)
+	}
+}
+
+// shows reports whether a query has a value above 0, now or a scrape or two
+// later on a busy machine. What is born with its value would still have no rate
+// then.
+func (s *stack) shows(t *testing.T, query string) bool {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+		if slices.ContainsFunc(s.query(t, query), func(value float64) bool { return value > 0 }) {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
 	}
 }
 
