@@ -129,6 +129,9 @@ func (e *Embedded) moreTokens(port int) string {
 	if r.Addr != embeddedRedis {
 		command += fmt.Sprintf(` ARGS="-redis %s"`, r.Addr)
 	}
+	if e.cfg.Application.Token.JWTSecret != DemoSecret {
+		return "; `" + command + "` in another terminal mints more tokens, given the same secret"
+	}
 	return "; `" + command + "` in another terminal mints more tokens"
 }
 

@@ -139,5 +139,5 @@ func unreachable(err error) bool {
 // closed the connection without an answer. It may have done what it was asked.
 func brokenOff(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, io.EOF)
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -38,13 +38,13 @@ func upstreamRows() []upstreamRow {
 			_, _ = io.Copy(io.Discard, conn)
 		}, UpstreamTimeout},
 		{"speaks no HTTP", says("SSH-2.0-OpenSSH\r\n\r\n"), UpstreamInvalid},
-		{"breaks off in its headers", says("HTTP/1.1 200 OK\r\nX-A: b\r\n"), UpstreamInvalid},
+		{"breaks off in its headers", says("HTTP/1.1 200 OK\r\nX-A: b\r\n"), UpstreamAborted},
 		{"sends a bad length", says("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), UpstreamInvalid},
 		{"sends two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"), UpstreamInvalid},
 		{"sends status 0", says("HTTP/1.1 000 Odd\r\nContent-Length: 0\r\n\r\n"), UpstreamInvalid},
 		{"sends status 99", says("HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n"), UpstreamInvalid},
 		{"sends 1 MiB of headers", says("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 1<<20) + "\r\n\r\n"), UpstreamInvalid},
-		{"sends interim responses only", says(strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n", 20)), UpstreamInvalid},
+		{"sends interim responses only", says(strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n", 20)), UpstreamAborted},
 		{"switches protocols unasked", says(switching + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), UpstreamInvalid},
 		{"switches to nothing unasked", says(switching + "\r\nsmuggled"), UpstreamInvalid},
 	}

@@ -49,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "token_gen: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
 		return 2
 	}
-	err := mint(stdout, *addr, redisstore.MintRequest{
+	err := mint(stdout, stderr, *addr, redisstore.MintRequest{
 		Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
 	})
 	if err != nil {
@@ -69,25 +69,25 @@ func splitRoutes(list string) []string {
 	return routes
 }
 
-// gatewayURL is where the printed example expects the gateway.
-func gatewayURL() (string, error) {
+// gatewayURL is where the printed example expects the gateway. What is no port is
+// no reason to mint nothing: Kubernetes sets a variable of that name to a URL,
+// where there is a service called gateway.
+func gatewayURL(stderr io.Writer) string {
+	const usual = "http://localhost:8080"
 	text := os.Getenv(gatewayPort)
 	if text == "" {
-		text = "8080"
+		return usual
 	}
 	if port, err := strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
-		return "", fmt.Errorf("%s is %q: use the port of the gateway, 1 to 65535, or unset it", gatewayPort, text)
+		fmt.Fprintf(stderr, "token_gen: %s is %q, not a port from 1 to 65535: the example asks 8080\n", gatewayPort, text)
+		return usual
 	}
-	return "http://localhost:" + text, nil
+	return "http://localhost:" + text
 }
 
-func mint(stdout io.Writer, addr string, request redisstore.MintRequest) error {
+func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest) error {
 	if request.Secret == "" {
 		return errors.New("-secret is missing: give it the gateway's application.token.jwt_secret (make gen does)")
-	}
-	gateway, err := gatewayURL()
-	if err != nil {
-		return err
 	}
 	// go-redis takes an empty address, as an unset variable gives one, for
 	// localhost:6379: the record would be in a Redis that nobody named.
@@ -116,6 +116,6 @@ func mint(stdout io.Writer, addr string, request redisstore.MintRequest) error {
 	fmt.Fprintln(stdout, "expires_at:", minted.ExpiresAt.Format(time.RFC3339))
 	fmt.Fprintf(stdout, "allowed routes: [%s]\n", strings.Join(quoted, ","))
 	fmt.Fprintln(stdout, "curl example:")
-	fmt.Fprintln(stdout, minted.CurlExample(gateway))
+	fmt.Fprintln(stdout, minted.CurlExample(gatewayURL(stderr)))
 	return nil
 }

@@ -40,8 +40,8 @@ type breakable struct {
 
 	mu        sync.Mutex
 	mood      int
-	asked     [hangs + 1]int // exports that arrived, by mood
-	spans     int
+	asked     [hangs + 1]int  // exports that arrived, by mood
+	spans     map[string]bool // a retried export is not taken twice
 	traces    map[string]bool
 	resources []map[string]string
 	tenants   []string // what the x-tenant header said
@@ -53,7 +53,7 @@ func newBreakable(tb testing.TB, scheme string) *breakable {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &breakable{addr: addr, tb: tb, traces: make(map[string]bool)}
+	c := &breakable{addr: addr, tb: tb, spans: make(map[string]bool), traces: make(map[string]bool)}
 	c.url = scheme + "://" + c.addr
 	tb.Cleanup(c.down)
 	return c
@@ -139,7 +139,7 @@ func (c *breakable) receive(export *collectorv1.ExportTraceServiceRequest, tenan
 		c.resources = append(c.resources, resource)
 		for _, scope := range sent.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
-				c.spans++
+				c.spans[string(span.GetTraceId())+string(span.GetSpanId())] = true
 				c.traces[hex.EncodeToString(span.GetTraceId())] = true
 			}
 		}
@@ -150,7 +150,7 @@ func (c *breakable) receive(export *collectorv1.ExportTraceServiceRequest, tenan
 func (c *breakable) taken() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.spans
+	return len(c.spans)
 }
 
 // awaitAsked sends requests until the collector is asked to take some in its

@@ -17,7 +17,7 @@ func TestLimiterOutOfMemory(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
-	cfg.Telemetry.Traces.SampleRatio = 0
+	cfg.Telemetry.Traces.SampleRatio, cfg.Telemetry.Traces.SlowThreshold = 0, 0
 	refusing := start(t, cfg)
 	cfg.RateLimit.OnError = "allow"
 	letting := start(t, cfg)

@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// maxOpeners bounds the connections that are opened in the background at once:
-// a Redis that is slow must not be buried under handshakes.
+// maxOpeners bounds the connections that are opened in the background at once,
+// and they take no more than half of the pool: a Redis that is slow must not be
+// buried under handshakes, nor requests wait for them.
 const maxOpeners = 8
 
 // handshakesSlow is how long after a command that ran out of time connections
@@ -27,13 +28,18 @@ const handshakesSlow = 10 * time.Second
 // for those that follow.
 type opener struct {
 	client *redis.Client
+	most   int32         // openers at once
 	budget time.Duration // for a dial and two replies
 	busy   atomic.Int32
 	until  atomic.Int64 // when handshakes are no longer taken for slow, Unix nanoseconds
 }
 
 func openBehind(client *redis.Client, o Options) {
-	client.AddHook(&opener{client: client, budget: o.DialTimeout + 2*o.Timeout})
+	most := min(maxOpeners, client.Options().PoolSize/2)
+	if most == 0 {
+		return
+	}
+	client.AddHook(&opener{client: client, most: int32(most), budget: o.DialTimeout + 2*o.Timeout}) //nolint:gosec // at most maxOpeners
 }
 
 type openingKey struct{}
@@ -70,7 +76,7 @@ func (o *opener) openIfNone() {
 	if o.client.PoolStats().IdleConns > 0 {
 		return
 	}
-	if o.busy.Add(1) > maxOpeners {
+	if o.busy.Add(1) > o.most {
 		o.busy.Add(-1)
 		return
 	}

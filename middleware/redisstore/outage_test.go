@@ -230,7 +230,7 @@ func TestCallerLeaves(t *testing.T) {
 // after it is back all succeed.
 func TestRestartUnderLoad(t *testing.T) {
 	server := storetest.StartRedis(t)
-	p := newPorts(t, options(server.Addr, budget), budget)
+	p := newPorts(t, options(server.Addr, patience), patience)
 	p.warm(t, 8)
 	ctx, stop := context.WithCancel(t.Context())
 	var failed, late atomic.Int64
