@@ -270,3 +270,11 @@ func Reasons() []Reason {
 	}
 	return all
 }
+
+// ReasonsOf returns every reason with which a stage can end, in the same order.
+func ReasonsOf(stage string) []Reason {
+	return slices.DeleteFunc(Reasons(), func(r Reason) bool {
+		owner := r.Info().Stage
+		return owner != stage && owner != StageAny
+	})
+}

@@ -16,10 +16,11 @@ const (
 )
 
 // keepCap bounds the traces that are kept for what happened, in any second.
-// Half of it, and what is odd, is for failures alone; of the other half, no stage's denials and
-// bypasses and no slow requests take more than half again. So nobody can hide
-// the failures, or another stage's refusals, behind a flood of bad tokens, and
-// a limiter that is away for hours does not hide what else fails.
+// Half of it, and what is odd, is for failures alone; of the other half, no
+// stage's denials and bypasses and no slow requests take more than half again.
+// So nobody can hide the failures, or another stage's refusals, behind a flood
+// of bad tokens, and a limiter that is away for hours does not hide what else
+// fails.
 //
 // A backend's 5xx belongs to the failures, where no client's refusals get in
 // its way, but takes no more than half of them: a backend that answers nothing

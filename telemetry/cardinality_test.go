@@ -175,7 +175,7 @@ func checkLabels(t *testing.T, m Metric, s series) {
 		}
 		known := false
 		for _, key := range m.Labels {
-			known = known || labelName(key) == name
+			known = known || LabelName(key) == name
 		}
 		if !known {
 			t.Errorf("%s has a label %s that is not in the catalogue", s.name, name)

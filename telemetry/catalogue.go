@@ -128,7 +128,7 @@ func Spans() []Span {
 		{"{method} {route}, or {method}", "SERVER", "none; the caller's span from a trusted peer, else a link to it",
 			"The whole request. Its stage, verdict and reason are those that decided. error.type is the " +
 				"reason of a failure, or the status code where the backend itself answered with a 5xx.",
-			append(append([]attribute.Key{}, decision...), AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType)},
+			slices.Concat(decision, []attribute.Key{AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType})},
 		stage(middleware.StageAuth, "Verifying the JWT."),
 		stage(middleware.StageTokenLookup, "Fetching the token's record."),
 		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute, AttrMalformedRules),
@@ -207,3 +207,6 @@ func (m Metric) PrometheusName() string {
 	}
 	return name
 }
+
+// LabelName returns the name under which an attribute is scraped as a label.
+func LabelName(key attribute.Key) string { return strings.ReplaceAll(string(key), ".", "_") }

@@ -151,10 +151,7 @@ func (s scriptedStage) Forward(_ context.Context, w http.ResponseWriter, ex *mid
 func TestGolden(t *testing.T) {
 	var b strings.Builder
 	for _, stage := range middleware.StageNames() {
-		for _, reason := range middleware.Reasons() {
-			if owner := reason.Info().Stage; owner != stage && owner != middleware.StageAny {
-				continue
-			}
+		for _, reason := range middleware.ReasonsOf(stage) {
 			golden(t, &b, &script{stage, reason})
 		}
 	}

@@ -105,8 +105,10 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	if verdict == middleware.Fail || verdict == middleware.Bypass {
 		r.degraded.mark(step.Stage)
 	}
-	if t := requestTraceFrom(ctx); t != nil && step.Stage == middleware.StageProxy {
-		t.relayed()
+	if step.Stage == middleware.StageProxy {
+		if t := requestTraceFrom(ctx); t != nil {
+			t.relayed()
+		}
 	}
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {

@@ -25,13 +25,9 @@ type reasonRecords struct {
 }
 
 func newStageRecords(stage string) stageRecords {
-	all := middleware.Reasons()
-	records := stageRecords{span: spanPrefix + stage, byReason: make([]reasonRecords, len(all)+1)}
-	for _, reason := range all {
+	records := stageRecords{span: spanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
+	for _, reason := range middleware.ReasonsOf(stage) {
 		info := reason.Info()
-		if info.Stage != stage && info.Stage != middleware.StageAny {
-			continue
-		}
 		decision := []attribute.KeyValue{
 			AttrStage.String(stage),
 			AttrVerdict.String(info.Verdict.String()),

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // series is one line of /metrics.
@@ -66,5 +64,3 @@ func ownerOf(name string) (Metric, bool) {
 	}
 	return Metric{}, false
 }
-
-func labelName(key attribute.Key) string { return strings.ReplaceAll(string(key), ".", "_") }

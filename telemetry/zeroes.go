@@ -97,10 +97,9 @@ func emptyHistograms() histograms {
 	add(metricRetryAfter)
 	for _, stage := range middleware.StageNames() {
 		var verdicts []string
-		for _, reason := range middleware.Reasons() {
-			info := reason.Info()
-			verdict := info.Verdict.String()
-			if (info.Stage == stage || info.Stage == middleware.StageAny) && !slices.Contains(verdicts, verdict) {
+		for _, reason := range middleware.ReasonsOf(stage) {
+			verdict := reason.Info().Verdict.String()
+			if !slices.Contains(verdicts, verdict) {
 				verdicts = append(verdicts, verdict)
 				add(metricStageDuration, stage, verdict)
 			}
@@ -112,7 +111,7 @@ func emptyHistograms() histograms {
 func prometheusNames(keys []attribute.Key) []string {
 	names := make([]string, len(keys))
 	for i, key := range keys {
-		names[i] = strings.ReplaceAll(string(key), ".", "_")
+		names[i] = LabelName(key)
 	}
 	return names
 }

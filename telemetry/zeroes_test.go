@@ -67,11 +67,8 @@ func TestHistogramsStartAtZero(t *testing.T) {
 		}
 	}
 	heading := heads(r.scrape(t, openMetrics))
-	for _, reason := range middleware.Reasons() {
-		for _, stage := range middleware.StageNames() {
-			if owner := reason.Info().Stage; owner != stage && owner != middleware.StageAny {
-				continue
-			}
+	for _, stage := range middleware.StageNames() {
+		for _, reason := range middleware.ReasonsOf(stage) {
 			series := fmt.Sprintf(`gateway_stage_duration_seconds_count{gateway_stage=%q,gateway_verdict=%q`, stage, reason.Info().Verdict)
 			if _, ok := before["text/plain"][series]; !ok {
 				t.Errorf("%s} is not there before the first request", series)
@@ -93,12 +90,10 @@ func TestHistogramsStartAtZero(t *testing.T) {
 // recordEverything lets every stage end for every reason that it can have.
 func (r *rig) recordEverything(t *testing.T) {
 	t.Helper()
-	for _, reason := range middleware.Reasons() {
-		for _, stage := range middleware.StageNames() {
-			if owner := reason.Info().Stage; owner == stage || owner == middleware.StageAny {
-				ex := &middleware.Exchange{Quota: middleware.Quota{Limit: 1, Used: 1, Window: 1}}
-				r.recorder.measure(t.Context(), ex, []middleware.Step{{Stage: stage, Outcome: middleware.Outcome{Reason: reason}}})
-			}
+	for _, stage := range middleware.StageNames() {
+		for _, reason := range middleware.ReasonsOf(stage) {
+			ex := &middleware.Exchange{Quota: middleware.Quota{Limit: 1, Used: 1, Window: 1}}
+			r.recorder.measure(t.Context(), ex, []middleware.Step{{Stage: stage, Outcome: middleware.Outcome{Reason: reason}}})
 		}
 	}
 }

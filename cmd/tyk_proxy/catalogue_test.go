@@ -110,7 +110,7 @@ func (r reality) compareMetrics(t *testing.T) {
 		}
 		wanted := map[string]bool{}
 		for _, key := range m.Labels {
-			wanted[strings.ReplaceAll(string(key), ".", "_")] = true
+			wanted[telemetry.LabelName(key)] = true
 		}
 		if !maps.Equal(labels[name], wanted) {
 			t.Errorf("%s has labels %v, want %v", name, labels[name], wanted)
