@@ -54,14 +54,11 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	client, err := newRedis(cfg.Redis)
+	options, err := redisOptions(cfg.Redis)
 	if err != nil {
 		return nil, err
 	}
-	store, err := newStoreCheck(cfg.Redis)
-	if err != nil {
-		return nil, err
-	}
+	client := redisstore.NewClient(options)
 	providers, err := newTelemetry(ctx, cfg.Telemetry, client)
 	if err != nil {
 		return nil, err
@@ -76,7 +73,7 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	}
 	g := &Gateway{
 		cfg: cfg, log: logger, redis: client, providers: providers,
-		store: store, readiness: readiness{log: logger},
+		store: newStoreCheck(options), readiness: readiness{log: logger},
 	}
 	pipeline, err := g.newPipeline(auth, recorder)
 	if err != nil {

@@ -33,7 +33,7 @@ func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
 	}), nil
 }
 
-func newRedis(cfg RedisConfig) (*redis.Client, error) {
+func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addr:        cfg.Addr,
 		Username:    cfg.Username,
@@ -47,16 +47,16 @@ func newRedis(cfg RedisConfig) (*redis.Client, error) {
 	if cfg.TLS {
 		host, _, err := net.SplitHostPort(cfg.Addr)
 		if err != nil {
-			return nil, fmt.Errorf("redis.addr: %w", err)
+			return o, fmt.Errorf("redis.addr: %w", err)
 		}
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 		if cfg.TLSCAFile != "" {
 			if o.TLS.RootCAs, err = readCertificates(cfg.TLSCAFile); err != nil {
-				return nil, fmt.Errorf("redis.tls_ca_file: %w", err)
+				return o, fmt.Errorf("redis.tls_ca_file: %w", err)
 			}
 		}
 	}
-	return redisstore.NewClient(o), nil
+	return o, nil
 }
 
 func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client) (*telemetry.Providers, error) {

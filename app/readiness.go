@@ -58,14 +58,10 @@ type storeCheck struct {
 	asking singleflight.Group
 }
 
-func newStoreCheck(cfg RedisConfig) (*storeCheck, error) {
-	cfg.PoolSize = 1
-	client, err := newRedis(cfg)
-	if err != nil {
-		return nil, err
-	}
+func newStoreCheck(o redisstore.Options) *storeCheck {
+	o.PoolSize = 1
 	// No request waits for it, so it may have to connect first.
-	return &storeCheck{client: client, budget: time.Duration(cfg.DialTimeout + cfg.Timeout)}, nil
+	return &storeCheck{client: redisstore.NewClient(o), budget: o.DialTimeout + o.Timeout}
 }
 
 // checkStore asks whether Redis answers, and notes it. It takes no longer than

@@ -109,10 +109,11 @@ func TestStartWithoutRedisIsLogged(t *testing.T) {
 // What the stop ends is not an outage.
 func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
-	store, err := newStoreCheck(cfg.Redis)
+	options, err := redisOptions(cfg.Redis)
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := newStoreCheck(options)
 	defer store.client.Close()
 	logger, hook := logged.NewNullLogger()
 	g := &Gateway{cfg: cfg, store: store, readiness: readiness{log: logger}}
