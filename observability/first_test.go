@@ -15,9 +15,7 @@ import (
 // what it sent, for the counts.
 func (s *stack) firstRequests(t *testing.T) []result {
 	t.Helper()
-	client := redisstore.NewClient(redisstore.Options{
-		Addr: s.redis, DialTimeout: 3 * time.Second, Timeout: 3 * time.Second, PoolTimeout: 3 * time.Second, PoolSize: 1,
-	})
+	client := redisstore.NewMintClient(s.redis, 3*time.Second)
 	defer client.Close()
 	minted, err := redisstore.Mint(t.Context(), client, redisstore.MintRequest{
 		Prefix: redisstore.TokenPrefix, Secret: demoSecret(t), Limit: 1, Routes: []string{"/api/v1/test"}, TTL: time.Hour, Now: time.Now(),

@@ -95,9 +95,7 @@ func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest)
 		return fmt.Errorf("-redis is %q: want host:port, such as localhost:6379", addr)
 	}
 	logging.Disable() // go-redis would report a failed dial beside the one clear line
-	client := redisstore.NewClient(redisstore.Options{
-		Addr: addr, DialTimeout: timeout, Timeout: timeout, PoolTimeout: timeout, PoolSize: 1,
-	})
+	client := redisstore.NewMintClient(addr, timeout)
 	defer func() { _ = client.Close() }() // nothing is buffered
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -22,7 +22,7 @@ type kind struct {
 	// expect are the reasons with which the gateway may answer; the status
 	// follows from the reason.
 	expect []middleware.Reason
-	make   func(ctx context.Context, base string) (*http.Request, error)
+	make   maker
 }
 
 const (
@@ -46,9 +46,7 @@ type tokens struct {
 
 // prepare mints the tokens and returns the mix.
 func prepare(ctx context.Context, s settings) ([]kind, error) {
-	client := redisstore.NewClient(redisstore.Options{
-		Addr: s.redis, DialTimeout: 5 * time.Second, Timeout: 5 * time.Second, PoolTimeout: 5 * time.Second, PoolSize: 1,
-	})
+	client := redisstore.NewMintClient(s.redis, 5*time.Second)
 	defer func() { _ = client.Close() }() // nothing is lost if it fails
 	t := tokens{secret: s.secret}
 	for _, token := range []struct {
@@ -123,7 +121,8 @@ func (t tokens) sign(method jwt.SigningMethod, claims jwt.MapClaims) (string, er
 	return jwt.NewWithClaims(method, claims).SignedString([]byte(t.secret))
 }
 
-type maker = func(ctx context.Context, base string) (*http.Request, error)
+// maker makes a request to the gateway at base.
+type maker func(ctx context.Context, base string) (*http.Request, error)
 
 func request(method, target string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {

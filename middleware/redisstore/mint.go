@@ -21,6 +21,12 @@ const apiKeyBytes = 16
 // minSecretBytes is the least an HS256 key may have (RFC 7518 §3.2).
 const minSecretBytes = 32
 
+// NewMintClient returns a client for a program that mints tokens: it has one
+// connection, and timeout bounds each step of using it.
+func NewMintClient(addr string, timeout time.Duration) *redis.Client {
+	return NewClient(Options{Addr: addr, DialTimeout: timeout, Timeout: timeout, PoolTimeout: timeout, PoolSize: 1})
+}
+
 // MintRequest describes a token to be made.
 type MintRequest struct {
 	Prefix string        // of the record's key; normally [TokenPrefix]
