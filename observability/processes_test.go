@@ -29,7 +29,7 @@ func startStack(t *testing.T) *stack {
 	s := &stack{redis: storetest.StartRedis(t).Addr}
 	jaeger := jaegertest.Start(t, "..")
 	s.jaeger = jaeger.Query
-	gateway, metrics := free(t), free(t)
+	gateway, metrics := storetest.FreeAddr(t), storetest.FreeAddr(t)
 	s.gateway, s.metrics = "http://"+gateway, "http://"+metrics
 	run(t, build(t, "tyk_proxy"), []string{"-config", "../config.json", "-env"}, []string{
 		"TYK_PROX_APPLICATION__TARGET_HOST=" + startBackend(t),
@@ -41,7 +41,7 @@ func startStack(t *testing.T) *stack {
 		// Five processes share a small machine: an outage is not what is tested.
 		"TYK_PROX_REDIS__TIMEOUT=3s", "TYK_PROX_REDIS__POOL_TIMEOUT=3s",
 	})
-	own := free(t)
+	own := storetest.FreeAddr(t)
 	s.prometheus = "http://" + own
 	run(t, storetest.Installed(t, "prometheus"), []string{
 		"--config.file=" + prometheusConfig(t, map[string]string{
@@ -108,15 +108,6 @@ func build(t *testing.T, command string) string {
 		t.Fatalf("building %s: %v\n%s", command, err, out)
 	}
 	return binary
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	addr, err := storetest.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }
 
 func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }

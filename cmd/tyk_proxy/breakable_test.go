@@ -49,11 +49,7 @@ type breakable struct {
 
 func newBreakable(tb testing.TB, scheme string) *breakable {
 	tb.Helper()
-	addr, err := storetest.FreeAddr()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := &breakable{addr: addr, tb: tb, spans: make(map[string]bool), traces: make(map[string]bool)}
+	c := &breakable{addr: storetest.FreeAddr(tb), tb: tb, spans: make(map[string]bool), traces: make(map[string]bool)}
 	c.url = scheme + "://" + c.addr
 	tb.Cleanup(c.down)
 	return c

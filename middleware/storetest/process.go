@@ -18,12 +18,19 @@ func Installed(tb testing.TB, program string) string {
 	tb.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		if os.Getenv(requireServers) == "1" {
-			tb.Fatalf("%s is 1 and %s is not installed: %v", requireServers, program, err)
-		}
-		tb.Skip(program + " is not installed")
+		Missing(tb, program+" is not installed")
 	}
 	return path
+}
+
+// Missing skips a test for want of a server, or fails it if
+// TYK_PROXY_REQUIRE_SERVERS is 1; why says what is missing.
+func Missing(tb testing.TB, why string) {
+	tb.Helper()
+	if os.Getenv(requireServers) == "1" {
+		tb.Fatalf("%s is 1 and %s", requireServers, why)
+	}
+	tb.Skip(why)
 }
 
 // StartProcess starts a server that ends with the process of its test, even if
@@ -48,10 +55,14 @@ func StartProcess(cmd *exec.Cmd) (done <-chan struct{}, err error) {
 
 // FreeAddr returns a loopback address, host:port, on which nothing listens.
 // Somebody else may take it before it is used.
-func FreeAddr() (string, error) {
+func FreeAddr(tb testing.TB) string {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = listener.Close()
 	}
-	return listener.Addr().String(), listener.Close()
+	if err != nil {
+		tb.Fatalf("looking for a free port: %v", err)
+	}
+	return listener.Addr().String()
 }

@@ -40,9 +40,7 @@ func StartRedis(tb testing.TB, args ...string) *Server {
 	tb.Cleanup(s.Stop)
 	var err error
 	for range startAttempts {
-		if s.Addr, err = FreeAddr(); err != nil {
-			break
-		}
+		s.Addr = FreeAddr(tb)
 		if err = s.start(); err == nil {
 			return s
 		}

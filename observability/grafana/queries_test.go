@@ -7,12 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"tyk_proxy/middleware/storetest"
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/promtest"
 )
 
 // query is one question of a dashboard to Prometheus.
@@ -44,72 +43,28 @@ func queries(t *testing.T) []query {
 	return all
 }
 
-// Of PromQL only this much is understood here; promtool understands the rest.
 var (
-	quoted     = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
-	selector   = regexp.MustCompile(`([A-Za-z_:][\w:]*)?\{([^{}]*)\}`)
-	matcher    = regexp.MustCompile(`(\w+)\s*(?:=~|!~|!=|=)`)
-	grouping   = regexp.MustCompile(`\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
-	window     = regexp.MustCompile(`(\w+)\([^()]*\[([^\]]*)\]`)
-	identifier = regexp.MustCompile(`[A-Za-z_:][\w:]*\b\(?`)
-	braces     = regexp.MustCompile(`\{[^{}]*\}`)
-	brackets   = regexp.MustCompile(`\[[^\]]*\]`)
-	recorded   = regexp.MustCompile(`(?m)^\s*- record: (\S+)$`)
+	selector = regexp.MustCompile(`([A-Za-z_:][\w:]*)?\{([^{}]*)\}`)
+	window   = regexp.MustCompile(`(\w+)\([^()]*\[([^\]]*)\]`)
+	recorded = regexp.MustCompile(`(?m)^\s*- record: (\S+)$`)
 )
 
-// metricsOf returns the names of the metrics that an expression asks for.
-func metricsOf(expr string) []string {
-	expr = quoted.ReplaceAllString(expr, `""`)
-	for _, re := range []*regexp.Regexp{braces, brackets, grouping} {
-		expr = re.ReplaceAllString(expr, " ")
-	}
-	var names []string
-	for _, word := range identifier.FindAllString(strings.NewReplacer(" (", "(").Replace(expr), -1) {
-		switch {
-		case strings.HasSuffix(word, "("), slices.Contains([]string{"or", "and", "unless", "bool", "offset"}, word):
-		case slices.Contains([]string{"sum", "max", "min", "avg", "count", "topk"}, word):
-		default:
-			names = append(names, word)
-		}
-	}
-	return names
-}
-
 func TestQueriesAskForWhatExists(t *testing.T) {
-	known := make(map[string]bool)
-	labels := map[string]bool{"job": true, "instance": true, "le": true, "quantile": true, "__name__": true,
-		"otel_metric_overflow": true, "service_name": true, "service_version": true, "version": true}
-	for _, m := range telemetry.Catalogue() {
-		name := m.PrometheusName()
-		known[name] = m.Kind != telemetry.KindHistogram
-		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-			known[name+suffix] = m.Kind == telemetry.KindHistogram
-		}
-		for _, label := range m.Labels {
-			labels[strings.ReplaceAll(string(label), ".", "_")] = true
-		}
+	known, labels := promtest.Catalogue()
+	for _, label := range []string{"quantile", "service_name", "service_version", "version"} {
+		labels[label] = true // of the Go runtime, and of target_info
 	}
 	for _, m := range recorded.FindAllSubmatch(read(t, "../prometheus/rules/recording.yml"), -1) {
 		known[string(m[1])] = true
 	}
 	foreign := regexp.MustCompile(`^(?:(?:go|process|scrape|prometheus)_\w+|up|target_info)$`)
 	for _, q := range queries(t) {
-		for _, name := range metricsOf(q.expr) {
+		for _, name := range promtest.Metrics(q.expr) {
 			if !known[name] && !foreign.MatchString(name) {
 				t.Errorf("%s: there is no metric %s", q.where, name)
 			}
 		}
-		expr := quoted.ReplaceAllString(q.expr, `""`)
-		var used []string
-		for _, m := range selector.FindAllStringSubmatch(expr, -1) {
-			for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
-				used = append(used, l[1])
-			}
-		}
-		for _, m := range grouping.FindAllStringSubmatch(expr, -1) {
-			used = append(used, strings.FieldsFunc(m[1], func(r rune) bool { return r == ',' || r == ' ' })...)
-		}
-		for _, label := range used {
+		for _, label := range promtest.Labels(q.expr) {
 			if !labels[label] {
 				t.Errorf("%s: no metric has the label %s", q.where, label)
 			}
@@ -131,7 +86,7 @@ func TestQueriesFollowTheVariables(t *testing.T) {
 				t.Errorf("%s: %s does not follow job and instance", q.where, m[0])
 			}
 		}
-		if len(found) == 0 || named != len(metricsOf(q.expr)) {
+		if len(found) == 0 || named != len(promtest.Metrics(q.expr)) {
 			t.Errorf("%s: a metric has no selector in %s", q.where, q.expr)
 		}
 	}
@@ -141,7 +96,7 @@ func TestQueriesFollowTheVariables(t *testing.T) {
 // must reach over four scrapes, which Grafana knows.
 func TestRatesUseTheRateInterval(t *testing.T) {
 	for _, q := range queries(t) {
-		for _, m := range window.FindAllStringSubmatch(quoted.ReplaceAllString(q.expr, `""`), -1) {
+		for _, m := range window.FindAllStringSubmatch(promtest.Unquoted(q.expr), -1) {
 			if m[2] != "$__rate_interval" && (m[1] != "increase" || m[2] != "$__range") {
 				t.Errorf("%s: %s over %s", q.where, m[1], m[2])
 			}
@@ -172,8 +127,9 @@ func TestEmptyPanelsShowZero(t *testing.T) {
 	}
 }
 
-// The measurements of a request carry its trace; those of Redis commands do not,
-// and of a histogram only the buckets do.
+// The measurements of a request carry its trace, of a histogram those in the
+// buckets. Panels of Redis' commands need not show theirs: the stages', in which
+// they are sent, lead to the same traces.
 func TestLatencyLeadsToTraces(t *testing.T) {
 	duration := regexp.MustCompile(`(?:http|gateway)_\w+_bucket`)
 	shown := make(map[string]bool)

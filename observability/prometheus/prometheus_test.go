@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"tyk_proxy/middleware/storetest"
+	"tyk_proxy/telemetry/promtest"
 )
 
 const (
@@ -130,7 +131,7 @@ func TestEveryRuleIsTested(t *testing.T) {
 				quiet[a.Name] = quiet[a.Name] || len(a.Expected) == 0
 			}
 			for _, e := range group.Exprs {
-				for _, name := range metricNames(e.Expr) {
+				for _, name := range promtest.Metrics(e.Expr) {
 					values[name] = values[name] || len(e.Samples) > 0
 				}
 			}

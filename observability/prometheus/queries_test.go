@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"tyk_proxy/middleware"
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/promtest"
 )
 
 // Rules, the queries in descriptions and those of the runbook name only metrics,
@@ -17,12 +17,12 @@ func TestQueriesUseWhatExists(t *testing.T) {
 	jobs := scrapedJobs(t)
 	reason := regexp.MustCompile(`gateway_reason=~?['"](\w+)(\.\+)?['"]`)
 	for where, query := range queries(t) {
-		for _, name := range metricNames(query) {
+		for _, name := range promtest.Metrics(query) {
 			if !metrics[name] && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
 				t.Errorf("%s: no metric %s", where, name)
 			}
 		}
-		for _, label := range labelNames(query) {
+		for _, label := range promtest.Labels(query) {
 			if !labels[label] {
 				t.Errorf("%s: no label %s", where, label)
 			}
@@ -63,23 +63,9 @@ func reasonWith(name, rest string) bool {
 // label.
 func known(t *testing.T) (metrics, labels map[string]bool) {
 	t.Helper()
-	metrics = map[string]bool{"up": true}
-	labels = map[string]bool{
-		"__name__": true, "job": true, "instance": true, "le": true, "otel_metric_overflow": true,
-		"metric": true, // GatewayCardinalityOverflow makes it with label_replace
-	}
-	for _, m := range telemetry.Catalogue() {
-		if m.Kind == telemetry.KindHistogram {
-			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-				metrics[m.PrometheusName()+suffix] = true
-			}
-		} else {
-			metrics[m.PrometheusName()] = true
-		}
-		for _, label := range m.Labels {
-			labels[strings.ReplaceAll(string(label), ".", "_")] = true
-		}
-	}
+	metrics, labels = promtest.Catalogue()
+	metrics["up"] = true
+	labels["metric"] = true // GatewayCardinalityOverflow makes it with label_replace
 	for _, r := range rules(t) {
 		metrics[r.Record] = true
 	}
@@ -104,42 +90,6 @@ func queries(t *testing.T) map[string]string {
 		}
 	}
 	return all
-}
-
-var (
-	quoted   = regexp.MustCompile(`"[^"]*"|'[^']*'`)
-	selector = regexp.MustCompile(`\{([^}]*)\}`)
-	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
-	duration = regexp.MustCompile(`\[[^\]]*\]|\boffset\s+\w+`)
-	word     = regexp.MustCompile(`[a-zA-Z_:][\w:]*\s*\(?`)
-	labelled = regexp.MustCompile(`\w+`)
-)
-
-// metricNames returns the metrics that a PromQL expression selects: the words
-// that are no function, operator, label or string.
-func metricNames(expr string) []string {
-	for _, other := range []*regexp.Regexp{quoted, selector, grouping, duration} {
-		expr = other.ReplaceAllString(expr, " ")
-	}
-	var names []string
-	for _, w := range word.FindAllString(expr, -1) {
-		name := strings.TrimSpace(w)
-		if !strings.HasSuffix(name, "(") && !slices.Contains([]string{"and", "or", "unless", "bool"}, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// labelNames returns the labels that a PromQL expression matches or groups by.
-func labelNames(expr string) []string {
-	expr = quoted.ReplaceAllString(expr, "")
-	lists := append(selector.FindAllStringSubmatch(expr, -1), grouping.FindAllStringSubmatch(expr, -1)...)
-	names := make([]string, 0, len(lists))
-	for _, list := range lists {
-		names = append(names, labelled.FindAllString(list[1], -1)...)
-	}
-	return names
 }
 
 func scrapedJobs(t *testing.T) map[string]bool {

@@ -35,14 +35,12 @@ type Server struct {
 func Start(tb testing.TB, root string) *Server {
 	tb.Helper()
 	binary := find(tb, root)
-	if binary == "" && os.Getenv("TYK_PROXY_REQUIRE_SERVERS") == "1" {
-		tb.Fatal("TYK_PROXY_REQUIRE_SERVERS is 1 and there is no Jaeger: run make jaeger")
-	} else if binary == "" {
-		tb.Skip("there is no Jaeger: run make jaeger")
+	if binary == "" {
+		storetest.Missing(tb, "there is no Jaeger: run make jaeger")
 	}
 	var said string
 	for range attempts {
-		s := &Server{OTLP: free(tb), Query: "http://" + free(tb), Metrics: free(tb)}
+		s := &Server{OTLP: storetest.FreeAddr(tb), Query: "http://" + storetest.FreeAddr(tb), Metrics: storetest.FreeAddr(tb)}
 		output, ok := s.run(tb, binary, filepath.Join(root, "observability/jaeger/config.yaml"))
 		if ok {
 			return s
@@ -76,21 +74,12 @@ func find(tb testing.TB, root string) string {
 	return path
 }
 
-func free(tb testing.TB) string {
-	tb.Helper()
-	addr, err := storetest.FreeAddr()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return addr
-}
-
 // run reports whether Jaeger answers. Where it does not, its process has ended,
 // and what it said is returned.
 func (s *Server) run(tb testing.TB, binary, config string) (said string, ok bool) {
 	tb.Helper()
 	const unused = "127.0.0.1:0" // of a port that nobody asks, any will do
-	health := free(tb)
+	health := storetest.FreeAddr(tb)
 	_, metricsPort, _ := strings.Cut(s.Metrics, ":")
 	cmd := exec.Command(binary, "--config", config, //nolint:gosec,noctx // our own build; ended by stop
 		"--set=receivers.otlp.protocols.grpc.endpoint="+s.OTLP,

@@ -1,0 +1,72 @@
+// Package promtest tells, for tests of dashboards and rules, what a PromQL
+// expression asks for, and what there is to be asked for. Of PromQL it
+// understands only that much; promtool understands the rest.
+package promtest
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"tyk_proxy/telemetry"
+)
+
+var (
+	quoted   = regexp.MustCompile(`"(?:\\.|[^"\\])*"|'[^']*'`)
+	selector = regexp.MustCompile(`\{([^}]*)\}`)
+	grouping = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
+	duration = regexp.MustCompile(`\[[^\]]*\]|\boffset\s+\w+`)
+	word     = regexp.MustCompile(`[a-zA-Z_:][\w:]*\s*\(?`)
+	labelled = regexp.MustCompile(`\w+`)
+)
+
+// Unquoted returns an expression with every string emptied.
+func Unquoted(expr string) string { return quoted.ReplaceAllString(expr, `""`) }
+
+// Metrics returns the metrics that an expression selects, each as often as it
+// does: the words that are no function, operator, label or string.
+func Metrics(expr string) []string {
+	for _, other := range []*regexp.Regexp{quoted, selector, grouping, duration} {
+		expr = other.ReplaceAllString(expr, " ")
+	}
+	var names []string
+	for _, w := range word.FindAllString(expr, -1) {
+		name := strings.TrimSpace(w)
+		if !strings.HasSuffix(name, "(") && !slices.Contains([]string{"and", "or", "unless", "bool"}, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Labels returns the labels that an expression matches or groups by.
+func Labels(expr string) []string {
+	expr = Unquoted(expr)
+	lists := append(selector.FindAllStringSubmatch(expr, -1), grouping.FindAllStringSubmatch(expr, -1)...)
+	names := make([]string, 0, len(lists))
+	for _, list := range lists {
+		names = append(names, labelled.FindAllString(list[1], -1)...)
+	}
+	return names
+}
+
+// Catalogue returns the series that the gateway's metrics make, and the labels
+// that they or Prometheus give them.
+func Catalogue() (series, labels map[string]bool) {
+	series = make(map[string]bool)
+	labels = map[string]bool{"__name__": true, "job": true, "instance": true, "le": true, "otel_metric_overflow": true}
+	for _, m := range telemetry.Catalogue() {
+		name := m.PrometheusName()
+		if m.Kind == telemetry.KindHistogram {
+			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+				series[name+suffix] = true
+			}
+		} else {
+			series[name] = true
+		}
+		for _, label := range m.Labels {
+			labels[telemetry.LabelName(label)] = true
+		}
+	}
+	return series, labels
+}
