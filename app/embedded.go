@@ -57,7 +57,7 @@ func StartEmbedded(ctx context.Context, cfg Config) (*Embedded, error) {
 		return nil, fmt.Errorf("starting the built-in backend: %w", err)
 	}
 	e.cfg.Application.TargetHost = "http://" + listener.Addr().String()
-	e.backend = &http.Server{Handler: http.HandlerFunc(whoami), ReadHeaderTimeout: 5 * time.Second}
+	e.backend = &http.Server{Handler: http.HandlerFunc(Whoami), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = e.backend.Serve(listener) }() // ends with Close
 	return e, nil
 }

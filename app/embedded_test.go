@@ -212,7 +212,7 @@ func TestWhoami(t *testing.T) {
 	request := httptest.NewRequest(http.MethodPost, "/a%20b?c=d", strings.NewReader("body"))
 	request.Header.Set("X-Mine", "yes")
 	recorder := httptest.NewRecorder()
-	whoami(recorder, request)
+	Whoami(recorder, request)
 	for _, part := range []string{
 		"Hostname: ", "RemoteAddr: 192.0.2.1:1234\n", "POST /a%20b?c=d HTTP/1.1\r\n", "Host: example.com\r\n", "X-Mine: yes\r\n",
 	} {

@@ -11,10 +11,10 @@ import (
 // maxWait bounds how long a request can ask the built-in backend to wait.
 const maxWait = time.Minute
 
-// whoami is the built-in backend: it answers with what it received, in the
-// form that traefik/whoami made familiar, and like it takes its time where the
-// query says ?wait=2s.
-func whoami(w http.ResponseWriter, r *http.Request) {
+// Whoami is the built-in backend, an [http.HandlerFunc]: it answers with what it
+// received, in the form that traefik/whoami made familiar, and like it takes its
+// time where the query says ?wait=2s.
+func Whoami(w http.ResponseWriter, r *http.Request) {
 	if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
 		select {
 		case <-time.After(min(wait, maxWait)):

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tyk_proxy/app"
 )
 
 // result is what the traffic tool reports of one kind of request.
@@ -39,17 +41,9 @@ func TestStack(t *testing.T) {
 	s.checkRules(t) // last, because some take a minute to be evaluated
 }
 
-// startBackend answers at once, or as late as ?wait= says, as traefik/whoami does.
+// startBackend answers as traefik/whoami does, at once or as late as ?wait= says.
 func startBackend(t *testing.T) string {
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
-			select {
-			case <-time.After(wait):
-			case <-r.Context().Done():
-			}
-		}
-		fmt.Fprintln(w, "Hostname: test")
-	}))
+	backend := httptest.NewServer(http.HandlerFunc(app.Whoami))
 	t.Cleanup(backend.Close)
 	return backend.URL
 }
@@ -59,7 +53,7 @@ func startBackend(t *testing.T) string {
 func (s *stack) traffic(t *testing.T) []result {
 	t.Helper()
 	tool := exec.CommandContext(t.Context(), build(t, "traffic"), "-json", "-duration", "45s", "-rate", "40",
-		"-gateway", s.gateway, "-redis", s.redis, "-secret", demoSecret(t))
+		"-gateway", s.gateway, "-redis", s.redis, "-secret", app.DemoSecret)
 	var stderr strings.Builder
 	tool.Stderr = &stderr
 	out, err := tool.Output()
@@ -218,20 +212,4 @@ func (s *stack) checkPanels(t *testing.T) {
 			t.Errorf("%s: panel %q has no data: %s", panel.dashboard, panel.title, panel.query)
 		}
 	}
-}
-
-// demoSecret is the secret of the shipped configuration.
-func demoSecret(t *testing.T) string {
-	t.Helper()
-	var cfg struct {
-		Application struct {
-			Token struct {
-				Secret string `json:"jwt_secret"`
-			} `json:"token"`
-		} `json:"application"`
-	}
-	if err := json.Unmarshal(read(t, "../config.json"), &cfg); err != nil {
-		t.Fatal(err)
-	}
-	return cfg.Application.Token.Secret
 }

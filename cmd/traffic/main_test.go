@@ -20,14 +20,7 @@ import (
 // startGateway runs a gateway in this process, whose backend waits as it is told.
 func startGateway(t *testing.T, redis string) string {
 	t.Helper()
-	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
-			select {
-			case <-time.After(wait):
-			case <-r.Context().Done():
-			}
-		}
-	}))
+	backend := httptest.NewServer(http.HandlerFunc(app.Whoami))
 	t.Cleanup(backend.Close)
 	cfg := app.DefaultConfig()
 	cfg.Application.TargetHost, cfg.Application.Port = backend.URL, 0
