@@ -159,12 +159,8 @@ func indiscreet(tb testing.TB) string {
 // returns the answer's head and body as they came.
 func (c canaries) send(tb testing.TB, base, method, path string, fields ...string) string {
 	tb.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	conn := dialURL(tb, base)
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(askTimeout))
 	fmt.Fprintf(conn, "%s %s?q=%s&%s HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nCookie: session=%s\r\nBaggage: user=%s\r\n",
 		method, path, c["query string"], c["query string"], c["cookie"], c["baggage"])
 	for i := 0; i+1 < len(fields); i += 2 {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +38,19 @@ func (p *program) get(path, jwt string) answer {
 func (p *program) ask(method, path, jwt string) answer {
 	p.tb.Helper()
 	return askURL(p.tb, method, p.base+path, jwt)
+}
+
+// dialURL opens a connection, for what http.Client would not send, until the end
+// of the test.
+func dialURL(tb testing.TB, url string) net.Conn {
+	tb.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(askTimeout))
+	return conn
 }
 
 // askURL uses a connection of its own, so that no test depends on what an

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -46,10 +45,7 @@ func faulty(tb testing.TB) string {
 // stall sends a body that never arrives whole.
 func (p *program) stall(jwt string) answer {
 	p.tb.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
-	if err != nil {
-		p.tb.Fatal(err)
-	}
+	conn := dialURL(p.tb, p.base)
 	defer conn.Close()
 	fmt.Fprintf(conn, "POST /api/v1/test HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %s\r\nContent-Length: 10\r\n\r\nhello", jwt)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)

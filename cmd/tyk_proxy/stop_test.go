@@ -186,11 +186,7 @@ func TestSilentConnections(t *testing.T) {
 	cfg.Telemetry.Traces.Endpoint = spans.url
 	p := start(t, cfg)
 	for _, url := range []string{p.base, p.metrics} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
+		dialURL(t, url)
 	}
 	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 	p.signal(syscall.SIGTERM)

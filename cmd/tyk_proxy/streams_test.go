@@ -90,12 +90,7 @@ type upgraded struct {
 
 func upgrade(tb testing.TB, p *program, jwt string) *upgraded {
 	tb.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(askTimeout))
+	conn := dialURL(tb, p.base)
 	fmt.Fprintf(conn, "GET /api/v1/test2 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %s\r\n"+
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", jwt)

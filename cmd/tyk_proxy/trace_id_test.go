@@ -3,13 +3,11 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"tyk_proxy/middleware/storetest"
 )
@@ -41,12 +39,7 @@ func interim(tb testing.TB) string {
 // final sends a request and returns the head of the answer that is not interim.
 func final(tb testing.TB, p *program, path string, fields ...string) *http.Response {
 	tb.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(askTimeout))
+	conn := dialURL(tb, p.base)
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: gateway\r\n%s\r\n\r\n", path, strings.Join(fields, "\r\n"))
 	for reader := bufio.NewReader(conn); ; {
 		response, err := http.ReadResponse(reader, nil)
