@@ -75,7 +75,7 @@ func below(importPath string, parents ...string) bool {
 func TestImports(t *testing.T) {
 	packages := goList(t)
 	for importPath, allowed := range map[string][]string{
-		"tyk_proxy/middleware": {"github.com/golang-jwt/jwt/v5"},
+		"tyk_proxy/middleware": {"github.com/golang-jwt/jwt/v5", "github.com/hashicorp/golang-lru/v2"},
 		"tyk_proxy/middleware/redisstore": {
 			"tyk_proxy/middleware", "github.com/redis/go-redis/v9", "github.com/golang-jwt/jwt/v5",
 		},

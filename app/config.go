@@ -105,7 +105,7 @@ type TracesConfig struct {
 	Endpoint      string   `json:"endpoint" env:"ENDPOINT" env-description:"OTLP endpoint: grpc://jaeger:4317 or grpcs:// for gRPC, http://jaeger:4318 or https:// for HTTP; empty leaves it to OTEL_EXPORTER_OTLP_ENDPOINT, else no traces are exported."`
 	SampleRatio   float64  `json:"sample_ratio" env:"SAMPLE_RATIO" env-description:"Share of the allowed, quick requests whose traces are exported, 0 to 1."`
 	SlowThreshold Duration `json:"slow_threshold" env:"SLOW_THRESHOLD" env-description:"A request that takes this long is kept at any ratio; 0s keeps none for being slow."`
-	KeepPerSecond int      `json:"keep_per_second" env:"KEEP_PER_SECOND" env-description:"Most refused, failed (a 5xx of the backend included), bypassed and slow requests whose traces are kept at any ratio, each second; 0 keeps none."`
+	KeepPerSecond int      `json:"keep_per_second" env:"KEEP_PER_SECOND" env-description:"Most traces of one kind (failures, the backend's 5xx, slow requests, each stage's refusals) that are kept each second though the ratio did not choose them; 0 keeps none."`
 }
 
 // LogConfig is how the log lines look.

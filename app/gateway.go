@@ -137,10 +137,14 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		// The backend negotiates with the client, not with the gateway.
 		DisableCompression: true,
 	}
+	transport, err := g.providers.Transport(g.upstream)
+	if err != nil {
+		return nil, err
+	}
 	return middleware.NewProxy(middleware.ProxyConfig{
 		Target:        target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
-		Transport:     g.providers.Transport(g.upstream),
+		Transport:     transport,
 	}), nil
 }
 

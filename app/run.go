@@ -18,6 +18,9 @@ import (
 // healthcheckTimeout bounds the -healthcheck probe.
 const healthcheckTimeout = 3 * time.Second
 
+// logGrace is how long the last log lines may take at the end.
+const logGrace = time.Second
+
 // Options are what the command line says.
 type Options struct {
 	ConfigPath string // "" means the defaults
@@ -34,12 +37,13 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	logger, err := telemetry.NewLogger(o.Stderr, telemetry.LogConfig{
+	logger, lines, err := telemetry.NewLogger(o.Stderr, telemetry.LogConfig{
 		Level: cfg.Log.Level, Format: cfg.Log.Format, Colored: cfg.Log.Colored,
 	})
 	if err != nil {
 		return err
 	}
+	defer closeLog(ctx, lines)
 	redirectLibraryLogs(logger)
 	for _, warning := range warnings {
 		logger.Warn(warning)
@@ -53,6 +57,14 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 	}
 	defer embedded.Close()
 	return embedded.serve(ctx, logger, o.Stdout, signals)
+}
+
+// closeLog writes the last lines. It does not wait long for a reader that does
+// not read.
+func closeLog(ctx context.Context, lines *telemetry.LogWriter) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logGrace)
+	defer cancel()
+	lines.Close(ctx)
 }
 
 func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-chan os.Signal) error {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -77,6 +78,7 @@ type Auth struct {
 	algorithm string
 	key       any
 	parser    *jwt.Parser
+	verified  *verified
 }
 
 // NewAuth returns the stage.
@@ -87,6 +89,7 @@ func NewAuth(cfg AuthConfig) *Auth {
 	return &Auth{
 		algorithm: cfg.Algorithm,
 		key:       cfg.Key,
+		verified:  newVerified(cfg.Leeway, cfg.Now),
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{cfg.Algorithm}),
 			jwt.WithExpirationRequired(),
@@ -107,8 +110,16 @@ func (a *Auth) Check(_ context.Context, ex *Exchange) Outcome {
 	if reason != ReasonNone {
 		return Outcome{Reason: reason}
 	}
-	ex.Claims, reason = a.verify(token)
-	return Outcome{Reason: reason}
+	hash := sha256.Sum256([]byte(token))
+	claims, known := a.verified.lookup(hash)
+	if !known {
+		if claims, reason = a.verify(token); reason != Authenticated {
+			return Outcome{Reason: reason}
+		}
+		a.verified.claims.Add(hash, claims)
+	}
+	ex.Claims = claims
+	return Outcome{Reason: Authenticated}
 }
 
 func (a *Auth) verify(token string) (Claims, Reason) {

@@ -5,6 +5,6 @@
 //
 // The package decides and answers; it does not know how decisions are
 // recorded, where tokens are stored or how the program is configured. It
-// therefore imports the standard library and golang-jwt only. Recording is
+// therefore imports the standard library, golang-jwt and golang-lru only. Recording is
 // behind [Observer], storage behind [TokenStore] and [Counter].
 package middleware

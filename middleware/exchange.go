@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,11 +19,6 @@ type Exchange struct {
 	Route    string   // the rule of the record that matched, without its method
 	Quota    Quota    // after rate_limit
 	Upstream Upstream // after proxy
-
-	// SentStatus is the status of the response once that has begun (101 where the
-	// connection was handed over), else 0. A response that is being sent can be
-	// watched: this field alone may be read by other goroutines.
-	SentStatus atomic.Int64
 
 	// Trail are the stages that have ended, in order.
 	Trail []Step
@@ -43,6 +37,7 @@ func (ex *Exchange) Bypassed() (step Step, ok bool) {
 // Step is one stage's part in a request.
 type Step struct {
 	Stage   string
+	Started time.Time
 	Outcome Outcome
 	Elapsed time.Duration
 }

@@ -105,7 +105,7 @@ func (r *run) leave(o Outcome) {
 		o = Outcome{Reason: Panicked, Err: errNoReason}
 	}
 	r.open, r.outcome = false, o
-	step := Step{Stage: r.stage, Outcome: o, Elapsed: r.pipeline.cfg.Now().Sub(r.started)}
+	step := Step{Stage: r.stage, Started: r.started, Outcome: o, Elapsed: r.pipeline.cfg.Now().Sub(r.started)}
 	r.ex.Trail = append(r.ex.Trail, step)
 	r.pipeline.cfg.Observer.StageEnded(r.ctx, &r.ex, step)
 }

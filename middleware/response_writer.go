@@ -31,7 +31,6 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *responseWriter) WriteHeader(status int) {
 	if status >= http.StatusOK && w.status == 0 {
 		w.status = status
-		w.ex.SentStatus.Store(int64(status))
 		w.ownHeaders()
 		h := w.Header()
 		if _, ok := h["Content-Type"]; !ok {
@@ -63,7 +62,6 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.hijacked = true
-		w.ex.SentStatus.Store(http.StatusSwitchingProtocols)
 	}
 	return conn, rw, err
 }

@@ -23,16 +23,16 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, nil, nil
 }
 
-// TestSentStatus: a response has begun with its final status or with the
-// connection's hand-over, not with an interim answer or a try.
-func TestSentStatus(t *testing.T) {
+// A request ends with its final status or with that of the connection's
+// hand-over, not with that of an interim answer or of a try.
+func TestFinalStatus(t *testing.T) {
 	conn, _ := net.Pipe()
 	t.Cleanup(func() { _ = conn.Close() })
 	handOver := func(w http.ResponseWriter) { _, _, _ = http.NewResponseController(w).Hijack() }
 	for name, row := range map[string]struct {
 		send func(http.ResponseWriter)
 		conn net.Conn
-		want int64
+		want int
 	}{
 		"nothing":        {func(http.ResponseWriter) {}, nil, 0},
 		"interim":        {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, nil, 0},
@@ -42,20 +42,18 @@ func TestSentStatus(t *testing.T) {
 		"vain hand-over": {handOver, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var before, after int64
+			ended := newJournal()
 			pipeline := NewPipeline(PipelineConfig{
-				Observer: newJournal(),
-				Forwarder: forwardFunc(func(_ context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
-					before = ex.SentStatus.Load()
+				Observer: ended,
+				Forwarder: forwardFunc(func(_ context.Context, w http.ResponseWriter, _ *Exchange) Outcome {
 					row.send(w)
-					after = ex.SentStatus.Load()
 					return Outcome{Reason: Forwarded}
 				}),
 			})
 			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 			pipeline.ServeHTTP(hijackable{httptest.NewRecorder(), row.conn}, request)
-			if before != 0 || after != row.want {
-				t.Errorf("%d, then %d, want 0, then %d", before, after, row.want)
+			if got := ended.wait(t).Status; got != row.want {
+				t.Errorf("the request ended with status %d, want %d", got, row.want)
 			}
 		})
 	}

@@ -44,8 +44,9 @@ func labelSets() map[string]int {
 		metricUtilization:   1,
 		metricRetryAfter:    1,
 		metricClockOffset:   1,
-		metricTraces:        5,
+		metricTraces:        4,
 		metricSpans:         3,
+		metricLogDropped:    1,
 		// With a route; refused before there was one; with a route beyond the bound.
 		metricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
 		metricServerActive:   methods * 2,
@@ -201,7 +202,7 @@ func inClosedSet(name, value string) bool {
 		return slices.ContainsFunc(middleware.Reasons(), func(r middleware.Reason) bool { return r.String() == value })
 	case "gateway_telemetry_fate":
 		return slices.Contains([]string{
-			fateSampled, fateKept, fateOverCap, fateNoRoom, fateNotSampled, fateExported, fateFailed, fateDropped,
+			fateSampled, fateKept, fateOverCap, fateNotSampled, fateExported, fateFailed, fateDropped,
 		}, value)
 	case "http_request_method":
 		return value == other || methodLabel(value) == value

@@ -56,6 +56,7 @@ const (
 	metricClockOffset    = "gateway.clock.offset"
 	metricTraces         = "gateway.telemetry.traces"
 	metricSpans          = "gateway.telemetry.spans"
+	metricLogDropped     = "gateway.log.dropped"
 	metricServerDuration = "http.server.request.duration"
 	metricServerActive   = "http.server.active_requests"
 	metricClientDuration = "http.client.request.duration"
@@ -83,10 +84,11 @@ func Catalogue() []Metric {
 		{metricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
 		{metricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
 			"happened (kept: refused, failed, bypassed, slow, or a 5xx of the backend's), or not exported " +
-			"(over_cap, no_room, not_sampled).",
+			"(over_cap, not_sampled).",
 			[]attribute.Key{AttrFate}, nil},
 		{metricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
 			"not reached (failed), or no room in memory (dropped).", []attribute.Key{AttrFate}, nil},
+		{metricLogDropped, KindCounter, "{line}", "Log lines that were dropped because the log was not read fast enough.", nil, nil},
 		{metricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
 			[]attribute.Key{attrMethod, attrRoute, attrStatus}, requestBuckets()},
 		{metricServerActive, KindUpDownCounter, "{request}", "Requests that are being served.",
@@ -159,9 +161,10 @@ func Attributes() []Attribute {
 		{AttrWindow, inside, "Length of the window, seconds."},
 		{AttrSource, inside, "Where the request was counted: redis."},
 		{AttrMalformedRules, inside, "Rules of the record's allowed_routes that cannot be read, and so allow nothing; absent if none."},
-		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, no_room, not_sampled) or of a span " +
+		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, not_sampled) or of a span " +
 			"(exported, failed, dropped)."},
 		{AttrSuppressed, "log lines", "Log lines of the same stage and reason that were left out since the last one."},
+		{AttrLogDropped, "log lines", "Log lines that were dropped because the log was not read fast enough, since the last such line."},
 		{logTraceID, "log lines, problem bodies", "The trace to look for; also in the response header telemetry.trace_id_header."},
 		{logSpanID, "log lines", "The server span."},
 		{logDuration, "log lines", "Seconds the request took."},

@@ -51,6 +51,11 @@ func document() string {
 	documentMetrics(&b)
 	documentAttributes(&b)
 	documentReasons(&b)
+	b.WriteString("\n## Which traces are there\n\n" +
+		"A request is sampled by `telemetry.traces.sample_ratio`, or by a trusted caller's `traceparent`, before its first span.\n" +
+		"A sampled request is exported. Any other makes no spans; it is kept if it is refused, fails, passes by policy, is slow or\n" +
+		"is answered with a 5xx by the backend, up to `telemetry.traces.keep_per_second` of each kind, and its trace is written\n" +
+		"when it ends. The `X-Trace-Id` of a request that is neither sampled nor kept leads to no trace, only to its log line.\n")
 	return b.String()
 }
 

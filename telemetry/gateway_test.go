@@ -48,6 +48,12 @@ type gateway struct {
 
 func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter) *gateway {
 	tb.Helper()
+	return newGatewayWith(tb, cfg, exporter, func(next http.RoundTripper) http.RoundTripper { return next })
+}
+
+// newGatewayWith is newGateway with something around the backend.
+func newGatewayWith(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter, around func(http.RoundTripper) http.RoundTripper) *gateway {
+	tb.Helper()
 	g := &gateway{store: storetest.NewFake(time.Minute, nil), lines: &lockedBuffer{}, keep: true}
 	g.spans, _ = exporter.(*tracetest.InMemoryExporter)
 	var err error
@@ -62,6 +68,10 @@ func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter)
 		tb.Fatal(err)
 	}
 	target := &url.URL{Scheme: "http", Host: "backend:80"}
+	transport, err := g.providers.Transport(around(roundTripper(g.answer)))
+	if err != nil {
+		tb.Fatal(err)
+	}
 	pipeline := middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			middleware.NewAuth(middleware.AuthConfig{Algorithm: "HS256", Key: []byte(gatewaySecret)}),
@@ -69,7 +79,7 @@ func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter)
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: g.store}),
 		},
-		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: target, Transport: g.providers.Transport(roundTripper(g.answer))}),
+		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: target, Transport: transport}),
 		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
+	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/otel/metric"
 
 	"tyk_proxy/middleware"
@@ -72,27 +72,21 @@ func (p *Providers) ClockOffset(offset func() time.Duration) error {
 	return nil
 }
 
-// fateCounter counts what became of traces or spans. Every fate is reported
-// from the start: a rate over a counter that is not there yet misses its first
-// increase.
-type fateCounter struct {
-	counter metric.Int64Counter
-	options map[string][]metric.AddOption
-}
-
-func newFateCounter(meter metric.Meter, name string, fates ...string) (*fateCounter, error) {
-	counter, err := newCounter(meter, name)
+// observeLog reports how many lines of the log were dropped.
+func (p *Providers) observeLog(log *logrus.Logger) error {
+	dropped := func() int64 { return 0 }
+	if writer, ok := log.Out.(*LogWriter); ok {
+		dropped = writer.Dropped
+	}
+	m := metricNamed(metricLogDropped)
+	_, err := p.Meters.Meter(scope).Int64ObservableCounter(m.Name,
+		metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(dropped())
+			return nil
+		}))
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("creating %s: %w", m.Name, err)
 	}
-	c := &fateCounter{counter: counter, options: make(map[string][]metric.AddOption)}
-	for _, fate := range fates {
-		c.options[fate] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(AttrFate.String(fate)))}
-		c.add(context.Background(), fate, 0)
-	}
-	return c, nil
-}
-
-func (c *fateCounter) add(ctx context.Context, fate string, n int) {
-	c.counter.Add(ctx, int64(n), c.options[fate]...)
+	return nil
 }

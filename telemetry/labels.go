@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -17,6 +18,15 @@ func methodLabel(method string) string {
 		return method
 	}
 	return other
+}
+
+// metricMethod is methodLabel for metrics and spans, where otelhttp takes "get"
+// for GET. A log line tells them apart: only one of them is allowed.
+func metricMethod(method string) string {
+	if known := methodLabel(method); known != other {
+		return known
+	}
+	return methodLabel(strings.ToUpper(method))
 }
 
 // routeLabels bounds how many routes become a label: the first hundred that
@@ -42,23 +52,30 @@ func newRouteLabels() *routeLabels {
 	}
 }
 
-func (l *routeLabels) bounded(s routeSeries) string {
+// bounded returns the series itself, or the same one of route "_OTHER".
+func (l *routeLabels) bounded(s routeSeries) routeSeries {
+	if s.route == "" {
+		return s
+	}
 	l.mu.RLock()
 	_, ok := l.series[s]
 	l.mu.RUnlock()
 	if ok {
-		return s.route
+		return s
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok = l.series[s]; ok {
-		return s.route // somebody else was faster
+		return s // somebody else was faster
 	}
 	if _, ok = l.routes[s.route]; !ok && len(l.routes) >= maxRoutes || len(l.series) >= maxRouteSeries {
-		return other
+		s.route = other
+		return s
 	}
+	// A copy of its own: the route is a slice of the whole record.
+	s.route = strings.Clone(s.route)
 	l.routes[s.route], l.series[s] = struct{}{}, struct{}{}
-	return s.route
+	return s
 }
 
 // keyIDBytes is how much of the HMAC makes a key's id: 64 bits tell apart more

@@ -16,22 +16,37 @@ type LogConfig struct {
 	Colored bool   // console only; a pipe and NO_COLOR (no-color.org) switch it off
 }
 
-// NewLogger returns a logger that writes to w.
-func NewLogger(w io.Writer, cfg LogConfig) (*logrus.Logger, error) {
+// NewLogger returns a logger that writes to out, and its writer, which the
+// caller closes when nothing logs any more.
+func NewLogger(out io.Writer, cfg LogConfig) (*logrus.Logger, *LogWriter, error) {
 	level, err := logrus.ParseLevel(strings.ToLower(cfg.Level))
 	if err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
+		return nil, nil, fmt.Errorf("log level: %w", err)
 	}
+	writer := NewLogWriter(out)
 	log := logrus.New()
-	log.SetOutput(w)
+	log.SetOutput(writer)
 	log.SetLevel(level)
+	log.AddHook(urgentLines{writer})
+	writer.report = func(dropped int64) {
+		log.WithField(string(AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
+	}
 	if cfg.Format == "json" {
 		log.SetFormatter(&logrus.JSONFormatter{})
-		return log, nil
+		return log, writer, nil
 	}
-	log.SetFormatter(&logrus.TextFormatter{
-		FullTimestamp: true,
-		DisableColors: !cfg.Colored || os.Getenv("NO_COLOR") != "",
-	})
-	return log, nil
+	colored := cfg.Colored && os.Getenv("NO_COLOR") == "" && terminal(out)
+	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored})
+	return log, writer, nil
+}
+
+// terminal reports whether lines are read by a person. logrus would look at the
+// writer, which is not the file itself.
+func terminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

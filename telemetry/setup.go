@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,10 +53,15 @@ type Providers struct {
 	Meters  metric.MeterProvider
 	Metrics http.Handler
 
-	sampler    *sampler // nil where nothing is exported, as is keeper
-	keeper     *keeper
+	ratio      sdktrace.Sampler // nil if nothing is exported
+	keeping    keeping
 	traceFates *fateCounter
 	shutdown   []func(context.Context) error
+
+	// What written traces say of the gateway and of its Redis.
+	address         string // host:port of the public listener
+	trusted         []netip.Prefix
+	redisAttributes []attribute.KeyValue
 }
 
 // Setup returns providers of their own: nothing global is touched, so tests
@@ -84,8 +90,6 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 	meters := sdkmetric.NewMeterProvider(
 		sdkmetric.WithResource(res),
 		sdkmetric.WithReader(reader),
-		sdkmetric.WithView(views()...),
-		sdkmetric.WithExemplarFilter(exemplars),
 	)
 	p := &Providers{
 		Meters: meters,
@@ -102,7 +106,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
 	meter := p.Meters.Meter(scope)
 	var err error
-	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNoRoom, fateNotSampled)
+	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
 	if err != nil {
 		return err
 	}
@@ -110,24 +114,17 @@ func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, expor
 	if err != nil {
 		return err
 	}
-	if exporter == nil {
-		// Spans that are never recorded still have ids, for answers and log lines.
-		tracers := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(sdktrace.NeverSample()))
-		p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)
-		return nil
-	}
-	p.sampler = newSampler(cfg)
-	spans := newBatcher(exporter, func(fate string, n int) { spanFates.add(context.Background(), fate, n) })
-	p.keeper = newKeeper(p.sampler, spans)
-	tracers := sdktrace.NewTracerProvider(
+	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(res),
-		sdktrace.WithSampler(p.sampler),
+		sdktrace.WithSampler(recordedOnly{}),
+		sdktrace.WithIDGenerator(givenIDs{}),
 		sdktrace.WithRawSpanLimits(spanLimits()),
-		sdktrace.WithSpanProcessor(p.keeper),
-	)
-	sweeping, stop := context.WithCancel(context.Background())
-	go p.keeper.sweep(sweeping, func(fate string) { p.traceFates.add(sweeping, fate, 1) })
-	p.shutdown = append(p.shutdown, func(context.Context) error { stop(); return nil })
+	}
+	if exporter != nil {
+		p.ratio, p.keeping = sdktrace.TraceIDRatioBased(cfg.SampleRatio), newKeeping(cfg)
+		options = append(options, sdktrace.WithSpanProcessor(newSpanQueue(exporter, spanFates.add)))
+	}
+	tracers := sdktrace.NewTracerProvider(options...)
 	p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)
 	return nil
 }
@@ -164,29 +161,6 @@ func newResource(ctx context.Context, cfg Config) (*resource.Resource, error) {
 		return nil, fmt.Errorf("describing the service: %w", err)
 	}
 	return merged, nil
-}
-
-// views keep library metrics to the labels and buckets of the catalogue. What
-// it does not name, such as body sizes, is not recorded.
-func views() []sdkmetric.View {
-	drop := func(name string) sdkmetric.View {
-		return sdkmetric.NewView(sdkmetric.Instrument{Name: name}, sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}})
-	}
-	limit := func(name string) sdkmetric.View {
-		m := metricNamed(name)
-		return sdkmetric.NewView(sdkmetric.Instrument{Name: name}, sdkmetric.Stream{
-			Description:     m.Meaning,
-			AttributeFilter: attribute.NewAllowKeysFilter(m.Labels...),
-			Aggregation:     sdkmetric.AggregationExplicitBucketHistogram{Boundaries: m.Buckets},
-
-			ExemplarReservoirProviderSelector: plainReservoirs,
-		})
-	}
-	return []sdkmetric.View{
-		limit(metricServerDuration), limit(metricClientDuration),
-		drop("http.server.request.body.size"), drop("http.server.response.body.size"),
-		drop("http.client.request.body.size"),
-	}
 }
 
 // Shutdown sends what is still queued and stops. It returns when that is done

@@ -93,7 +93,7 @@ func (r *rig) recordEverything(t *testing.T) {
 	for _, stage := range middleware.StageNames() {
 		for _, reason := range middleware.ReasonsOf(stage) {
 			ex := &middleware.Exchange{Quota: middleware.Quota{Limit: 1, Used: 1, Window: 1}}
-			r.recorder.measure(t.Context(), ex, []middleware.Step{{Stage: stage, Outcome: middleware.Outcome{Reason: reason}}})
+			r.recorder.measure(t.Context(), ex, middleware.Step{Stage: stage, Outcome: middleware.Outcome{Reason: reason}})
 		}
 	}
 }

@@ -8,32 +8,73 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
 )
 
-// informed stands between otelhttp and the pipeline and tells otelhttp what it
-// would get wrong by itself.
-func informed(next http.Handler, trusted []netip.Prefix) http.Handler {
+// What otelhttp does for sampled requests, and what is corrected of it, stands
+// in this file. It passes all other requests by, and measures nothing: metrics
+// are recorded in one place for all requests.
+
+// tracedServer makes the server spans of sampled requests.
+func (p *Providers) tracedServer(next http.Handler, port int, trusted []netip.Prefix) http.Handler {
+	p.address = serverAddress(port)
+	p.trusted = trusted
+	handler := otelhttp.NewHandler(corrected(next, trusted), "",
+		otelhttp.WithFilter(isSampled),
+		otelhttp.WithTracerProvider(p.Tracers),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithPropagators(propagation.TraceContext{}),
+		otelhttp.WithServerName(p.address),
+		otelhttp.WithPublicEndpointFn(func(r *http.Request) bool {
+			return !middleware.Trusted(trusted, r.RemoteAddr)
+		}),
+	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := requestTraceFrom(r.Context())
-		if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
-			correct(span, r, trusted)
+		if req := requestFrom(r.Context()); req.sampled {
+			req.next = req.spanID
+			if r.Header["Upgrade"] != nil {
+				w = &upgradable{ResponseWriter: w, request: req}
+			}
 		}
+		handler.ServeHTTP(w, r)
+		if requestFrom(r.Context()).aborted {
+			panic(http.ErrAbortHandler)
+		}
+	})
+}
+
+func isSampled(r *http.Request) bool {
+	req := requestFrom(r.Context())
+	return req != nil && req.sampled
+}
+
+// corrected stands between otelhttp and the pipeline.
+func corrected(next http.Handler, trusted []netip.Prefix) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := requestFrom(r.Context())
+		if !req.sampled {
+			next.ServeHTTP(w, r)
+			return
+		}
+		correct(trace.SpanFromContext(r.Context()), r, trusted)
 		defer func() {
-			// A panic would skip its metrics, and a backend that breaks off its
-			// responses would be seen nowhere: let it pass outside.
+			// A response that breaks off ends with this panic, which the SDK would
+			// record as an exception: let it pass outside.
 			if cause := recover(); cause != nil {
 				if cause != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
 					panic(cause)
 				}
-				t.aborted = true
+				req.aborted = true
 			}
 		}()
 		next.ServeHTTP(w, r)
-		if t.upgraded {
+		if req.upgraded {
 			w.WriteHeader(http.StatusSwitchingProtocols) // goes no further than upgradable
 		}
 	})
@@ -64,12 +105,12 @@ func fitting(text string) string {
 	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), maxAttributeLength)], "\uFFFD"))
 }
 
-// upgradable remembers that a connection was handed over: otelhttp would count
+// upgradable remembers that a connection was handed over: otelhttp would record
 // it as a 200.
 type upgradable struct {
 	http.ResponseWriter
 
-	request *requestTrace
+	request *requestState
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.

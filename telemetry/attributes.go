@@ -1,0 +1,136 @@
+package telemetry
+
+import (
+	"slices"
+	"strconv"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"tyk_proxy/middleware"
+)
+
+// stageRecords is what a stage records, built once at start: nothing of it is
+// made again for each request.
+type stageRecords struct {
+	span     string
+	byReason []reasonRecords // indexed by middleware.Reason
+}
+
+type reasonRecords struct {
+	duration   []metric.RecordOption
+	count      []metric.AddOption
+	attributes []attribute.KeyValue // of the span
+	event      []attribute.KeyValue // of its event
+}
+
+func newStageRecords(stage string) stageRecords {
+	records := stageRecords{span: spanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
+	for _, reason := range middleware.ReasonsOf(stage) {
+		info := reason.Info()
+		decision := []attribute.KeyValue{
+			AttrStage.String(stage),
+			AttrVerdict.String(info.Verdict.String()),
+			AttrReason.String(info.Name),
+		}
+		attributes := slices.Clone(decision)
+		if info.Verdict == middleware.Fail {
+			attributes = append(attributes, attrErrorType.String(info.Name))
+		}
+		records.byReason[reason] = reasonRecords{
+			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
+			count:      []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(decision...))},
+			attributes: attributes,
+			event:      decision,
+		}
+	}
+	return records
+}
+
+// learned returns what is known of the request once a stage has ended, for the
+// stage's span: whose request it is, because a trace search matches within one
+// span, and what the stage found out.
+func (r *Recorder) learned(req *requestState, ex *middleware.Exchange, stage string) []attribute.KeyValue {
+	if ex.Claims.APIKey == "" {
+		return nil
+	}
+	learned := append(make([]attribute.KeyValue, 0, 6), AttrKeyID.String(r.keyID(req, ex)))
+	switch {
+	case stage == middleware.StageRouteCheck:
+		if ex.Route != "" {
+			learned = append(learned, attrRoute.String(ex.Route))
+		}
+		if n := malformedRules(ex); n > 0 {
+			learned = append(learned, AttrMalformedRules.Int(n))
+		}
+	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
+		learned = append(learned,
+			AttrLimit.Int64(ex.Quota.Limit),
+			AttrRemaining.Int64(ex.Quota.Remaining),
+			AttrReset.Float64(ex.Quota.Reset.Seconds()),
+			AttrWindow.Float64(ex.Quota.Window.Seconds()),
+			AttrSource.String(sourceRedis))
+	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
+		learned = append(learned, attrStatus.Int(ex.Upstream.Status))
+	}
+	return learned
+}
+
+// keyID returns gateway.key.id, made once for each request: its spans and its
+// log line all carry it.
+func (r *Recorder) keyID(req *requestState, ex *middleware.Exchange) string {
+	if req == nil {
+		return r.keyIDs.of(ex.Claims.APIKey)
+	}
+	if req.keyID == "" {
+		req.keyID = r.keyIDs.of(ex.Claims.APIKey)
+	}
+	return req.keyID
+}
+
+// stageAttributes returns all attributes of a stage's span, and those of the
+// event on it.
+func (r *Recorder) stageAttributes(req *requestState, ex *middleware.Exchange, step middleware.Step) (span, event []attribute.KeyValue) {
+	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
+	learned := r.learned(req, ex, step.Stage)
+	return slices.Concat(records.attributes, learned), slices.Concat(records.event, learned)
+}
+
+// resultAttributes returns what the server span says of how the request ended.
+func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Decision) []attribute.KeyValue {
+	attrs := slices.Clone(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes)
+	if ex.Route != "" {
+		attrs = append(attrs, attrRoute.String(ex.Route))
+	}
+	if ex.Claims.APIKey != "" {
+		attrs = append(attrs, AttrKeyID.String(r.keyID(req, ex)))
+	}
+	if d.Outcome.Verdict() != middleware.Fail && d.Status >= 500 {
+		// The backend's own answer: otelhttp sets the status, but no error.type.
+		attrs = append(attrs, attrErrorType.String(strconv.Itoa(d.Status)))
+	}
+	if d.Bytes > 0 {
+		attrs = append(attrs, attrBodySize.Int64(d.Bytes))
+	}
+	if d.Status > 0 {
+		attrs = append(attrs, attrStatus.Int(d.Status))
+	}
+	return attrs
+}
+
+// decisionEvent adds a stage's event to its span.
+func decisionEvent(span trace.Span, attributes []attribute.KeyValue, more ...trace.EventOption) {
+	span.AddEvent(EventDecision, append(more, trace.WithAttributes(attributes...))...)
+}
+
+// methodAttributes returns the method as semantic conventions have it: one of
+// the known ones or _OTHER, beside the original if that is another.
+func methodAttributes(method string) []attribute.KeyValue {
+	known := metricMethod(method)
+	if known == method {
+		return []attribute.KeyValue{attrMethod.String(known)}
+	}
+	return []attribute.KeyValue{attrMethod.String(known), semconv.HTTPRequestMethodOriginal(fitting(method))}
+}

@@ -1,0 +1,151 @@
+package telemetry
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+const (
+	// logBuffer bounds the lines that wait to be written, in bytes.
+	logBuffer = 1 << 20
+	// logDelay is how long a line at debug or info level may wait for others, so
+	// that many lines cost one system call.
+	logDelay = 50 * time.Millisecond
+)
+
+// LogWriter writes log lines from a goroutine of its own, so that nobody who
+// logs waits for the reader of the log. If the reader is too slow, or gone,
+// lines are dropped and counted; it is written to again when it can be. It is
+// safe for concurrent use.
+type LogWriter struct {
+	out     io.Writer
+	report  func(dropped int64) // logs how many lines were dropped; may be nil
+	dropped atomic.Int64
+
+	wake    chan struct{} // there is something to write
+	hurry   chan struct{} // and it is not to wait for more
+	closing chan struct{}
+	done    chan struct{}
+
+	mu    sync.Mutex
+	lines []byte // what waits to be written
+	count int64  // how many lines that is
+
+	spare []byte // what was written last, run's own; its room is used again
+}
+
+// NewLogWriter starts a writer. Close ends it.
+func NewLogWriter(out io.Writer) *LogWriter {
+	w := &LogWriter{
+		out:     out,
+		wake:    make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	go w.run()
+	return w
+}
+
+// Write implements [io.Writer]. It takes whole lines, never blocks and never
+// fails.
+func (w *LogWriter) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	if len(w.lines)+len(line) > logBuffer {
+		w.mu.Unlock()
+		w.dropped.Add(1)
+		return len(line), nil
+	}
+	w.lines = append(w.lines, line...)
+	w.count++
+	w.mu.Unlock()
+	signal(w.wake)
+	return len(line), nil
+}
+
+// Dropped returns how many lines were not written.
+func (w *LogWriter) Dropped() int64 { return w.dropped.Load() }
+
+// Close writes what waits, as far as ctx allows, and ends the writer.
+func (w *LogWriter) Close(ctx context.Context) {
+	close(w.closing)
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+	}
+}
+
+func (w *LogWriter) run() {
+	defer close(w.done)
+	var reported int64
+	for {
+		select {
+		case <-w.wake:
+			w.pause()
+		case <-w.closing:
+			w.flush()
+			return
+		}
+		// Only a reader that takes lines is told of those it missed: a report to
+		// one that is gone would be lost, and be worth another report.
+		if dropped := w.dropped.Load(); w.flush() && dropped > reported && w.report != nil {
+			w.report(dropped - reported)
+			reported = dropped
+		}
+	}
+}
+
+// pause waits for more lines, unless one is urgent.
+func (w *LogWriter) pause() {
+	timer := time.NewTimer(logDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.hurry:
+	case <-w.closing:
+	}
+}
+
+// flush writes what waits and reports whether it was taken.
+func (w *LogWriter) flush() bool {
+	w.mu.Lock()
+	lines, count := w.lines, w.count
+	w.lines, w.count = w.spare[:0], 0
+	w.mu.Unlock()
+	w.spare = lines
+	if len(lines) == 0 {
+		return true
+	}
+	if _, err := w.out.Write(lines); err != nil {
+		w.dropped.Add(count)
+		return false
+	}
+	return true
+}
+
+// signal sends without waiting; one signal that was not taken yet is enough.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// urgentLines is a logrus hook: what is worth a warning is written at once.
+type urgentLines struct{ writer *LogWriter }
+
+// Levels implements [logrus.Hook].
+func (urgentLines) Levels() []logrus.Level {
+	return []logrus.Level{logrus.PanicLevel, logrus.FatalLevel, logrus.ErrorLevel, logrus.WarnLevel}
+}
+
+// Fire implements [logrus.Hook].
+func (u urgentLines) Fire(*logrus.Entry) error {
+	signal(u.writer.hurry)
+	return nil
+}

@@ -1,0 +1,183 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, error) {
+	m := metricNamed(name)
+	histogram, err := meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithExplicitBucketBoundaries(m.Buckets...))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return histogram, nil
+}
+
+func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
+	m := metricNamed(name)
+	counter, err := meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return counter, nil
+}
+
+// readyOptions are ready-made options of one histogram, by label values. The first
+// measurement of a series makes them; later ones only look them up. It is safe
+// for concurrent use.
+type readyOptions[K comparable] struct {
+	mu      sync.RWMutex
+	options map[K][]metric.RecordOption
+	labels  func(K) []attribute.KeyValue
+}
+
+func newReadyOptions[K comparable](labels func(K) []attribute.KeyValue) *readyOptions[K] {
+	return &readyOptions[K]{options: make(map[K][]metric.RecordOption), labels: labels}
+}
+
+func (s *readyOptions[K]) of(key K) []metric.RecordOption {
+	s.mu.RLock()
+	options, ok := s.options[key]
+	s.mu.RUnlock()
+	if ok {
+		return options
+	}
+	options = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(s.labels(key)...))}
+	s.mu.Lock()
+	s.options[key] = options
+	s.mu.Unlock()
+	return options
+}
+
+// serverLabels are the labels of http.server.request.duration.
+func serverLabels(s routeSeries) []attribute.KeyValue {
+	labels := []attribute.KeyValue{attrMethod.String(s.method), attrStatus.Int(s.status)}
+	if s.route != "" {
+		labels = append(labels, attrRoute.String(s.route))
+	}
+	return labels
+}
+
+// clientSeries are the label values of http.client.request.duration.
+type clientSeries struct {
+	method    string
+	status    int    // 0 without a response
+	errorType string // "" with a response
+}
+
+func clientLabels(s clientSeries) []attribute.KeyValue {
+	labels := []attribute.KeyValue{attrMethod.String(s.method)}
+	if s.status > 0 {
+		labels = append(labels, attrStatus.Int(s.status))
+	}
+	if s.errorType != "" {
+		labels = append(labels, attrErrorType.String(s.errorType))
+	}
+	return labels
+}
+
+// errorTypeOf names the type of the transport's error as otelhttp v0.72 does on
+// its metrics: without the star of a pointer, and without looking into it.
+func errorTypeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	t := reflect.TypeOf(err)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.PkgPath() == "" || t.Name() == "" {
+		return t.String()
+	}
+	return t.PkgPath() + "." + t.Name()
+}
+
+// activeRequests counts the requests that are being served, by method and
+// scheme. Counting costs one atomic addition; a scrape reads the sums.
+type activeRequests struct{ counts map[activeKey]*activeCount }
+
+type activeKey struct {
+	method string
+	tls    bool
+}
+
+type activeCount struct {
+	now  atomic.Int64
+	seen atomic.Bool // there was one: the series exists
+}
+
+func newActiveRequests(meter metric.Meter) (*activeRequests, error) {
+	a := &activeRequests{counts: make(map[activeKey]*activeCount)}
+	for _, method := range []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace, other,
+	} {
+		a.counts[activeKey{method, false}], a.counts[activeKey{method, true}] = &activeCount{}, &activeCount{}
+	}
+	m := metricNamed(metricServerActive)
+	_, err := meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for key, count := range a.counts {
+				if count.seen.Load() {
+					o.Observe(count.now.Load(), metric.WithAttributes(attrMethod.String(key.method), attrScheme.String(scheme(key.tls))))
+				}
+			}
+			return nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return a, nil
+}
+
+// begin counts a request in; the caller counts it out of what is returned.
+func (a *activeRequests) begin(r *http.Request) *activeCount {
+	count := a.counts[activeKey{metricMethod(r.Method), r.TLS != nil}]
+	if !count.seen.Load() {
+		count.seen.Store(true)
+	}
+	count.now.Add(1)
+	return count
+}
+
+func scheme(tls bool) string {
+	if tls {
+		return "https"
+	}
+	return "http"
+}
+
+// fateCounter counts what became of traces or spans. Every fate is reported
+// from the start: a rate over a counter that is not there yet misses its first
+// increase.
+type fateCounter struct{ counts map[string]*atomic.Int64 }
+
+func newFateCounter(meter metric.Meter, name string, fates ...string) (*fateCounter, error) {
+	c := &fateCounter{counts: make(map[string]*atomic.Int64)}
+	for _, fate := range fates {
+		c.counts[fate] = &atomic.Int64{}
+	}
+	m := metricNamed(name)
+	_, err := meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for fate, count := range c.counts {
+				o.Observe(count.Load(), metric.WithAttributes(AttrFate.String(fate)))
+			}
+			return nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return c, nil
+}
+
+func (c *fateCounter) add(fate string, n int) { c.counts[fate].Add(int64(n)) }

@@ -1,0 +1,108 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+const (
+	// queueSpans bounds the spans that wait to be exported or are being exported.
+	queueSpans = 16_384
+	// batchSpans is when a batch is sent without waiting for more.
+	batchSpans = 512
+	// batchDelay is how long a span waits for others: it should be in the backend
+	// by the time a person has switched to it.
+	batchDelay = time.Second
+	// exportTimeout bounds one export, retries included.
+	exportTimeout = 10 * time.Second
+	// complainEvery bounds the log lines about a collector: one that refuses at
+	// once would be worth hundreds a second.
+	complainEvery = 10 * time.Second
+)
+
+// spanQueue is the SDK's batch processor with a count of what became of each
+// span, which the SDK does not tell: it drops spans of a full queue silently.
+// The count stands before the queue, so that the SDK's own never overflows.
+type spanQueue struct {
+	sdktrace.SpanProcessor // the SDK's batch processor
+
+	exporter *countedExporter
+}
+
+// newSpanQueue starts the processor; count is told what became of spans, from
+// any goroutine.
+func newSpanQueue(exporter sdktrace.SpanExporter, count func(fate string, spans int)) *spanQueue {
+	counted := &countedExporter{SpanExporter: exporter, count: count}
+	return &spanQueue{
+		SpanProcessor: sdktrace.NewBatchSpanProcessor(counted,
+			sdktrace.WithMaxQueueSize(queueSpans),
+			sdktrace.WithMaxExportBatchSize(batchSpans),
+			sdktrace.WithBatchTimeout(batchDelay),
+			sdktrace.WithExportTimeout(exportTimeout)),
+		exporter: counted,
+	}
+}
+
+// OnEnd implements sdktrace.SpanProcessor. It never blocks a request.
+func (q *spanQueue) OnEnd(span sdktrace.ReadOnlySpan) {
+	if !span.SpanContext().IsSampled() {
+		return
+	}
+	if q.exporter.pending.Add(1) > queueSpans {
+		q.exporter.pending.Add(-1)
+		q.exporter.lost(fateDropped, 1, errQueueFull)
+		return
+	}
+	q.SpanProcessor.OnEnd(span)
+}
+
+var errQueueFull = fmt.Errorf("more than %d spans wait to be exported", queueSpans)
+
+// countedExporter counts what became of spans and reports losses to OpenTelemetry's
+// error handler, at most one line in complainEvery.
+type countedExporter struct {
+	sdktrace.SpanExporter
+
+	count   func(fate string, spans int)
+	pending atomic.Int64 // spans that are queued or being exported
+
+	mu         sync.Mutex
+	complained time.Time
+	unreported map[string]int // by fate
+}
+
+// ExportSpans implements sdktrace.SpanExporter.
+func (e *countedExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := e.SpanExporter.ExportSpans(ctx, spans)
+	e.pending.Add(-int64(len(spans)))
+	if err != nil {
+		e.lost(fateFailed, len(spans), err)
+		return nil // it is reported
+	}
+	e.count(fateExported, len(spans))
+	return nil
+}
+
+// lost counts spans that are not exported.
+func (e *countedExporter) lost(fate string, spans int, cause error) {
+	e.count(fate, spans)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.unreported == nil {
+		e.unreported = make(map[string]int)
+	}
+	e.unreported[fate] += spans
+	if time.Since(e.complained) < complainEvery {
+		return
+	}
+	otel.Handle(fmt.Errorf("spans were not exported (%d failed, %d dropped): %w",
+		e.unreported[fateFailed], e.unreported[fateDropped], cause))
+	e.complained = time.Now()
+	clear(e.unreported)
+}
