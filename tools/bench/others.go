@@ -24,6 +24,7 @@ func isMissing(err error) bool { return errors.Is(err, errMissing) || errors.Is(
 type conf struct {
 	Name, Dir, Addr, Backend string
 	CPUs, Files              int
+	Root                     bool     // this is root, whose files nginx' workers must read
 	Modules                  []string // of nginx
 	Script                   string   // run by nginx for each request
 	Secret, ScriptSHA        string
@@ -35,7 +36,7 @@ func (l *lab) newConf() (conf, error) {
 	addr, err := freeAddr()
 	c := conf{
 		Name: fmt.Sprintf("proxy-%d", portOf(addr)), Dir: l.dir, Addr: addr, CPUs: runtime.NumCPU(), Files: 20000,
-		Secret: "", RedisHost: "127.0.0.1", RedisPort: portOf(l.redis.addr),
+		Root: os.Geteuid() == 0, RedisHost: "127.0.0.1", RedisPort: portOf(l.redis.addr),
 	}
 	if l.backend != nil {
 		c.Backend = l.backend.addr
