@@ -56,7 +56,8 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&opts.only, "only", "", "variants to run, comma separated (BASE is always run): "+strings.Join(variantNames(), ", "))
 	flags.BoolVar(&opts.growth, "growth", false, "also report growth: connections, tokens, routes, gateways, cold start, silent Redis")
 	flags.BoolVar(&opts.quick, "quick", false, "a run of about a minute: 2 rounds of 2s, and less of the growth")
-	flags.StringVar(&opts.out, "out", "", "directory for BENCH.md and images/bench.svg (default observability/ of the repository; - writes none)")
+	flags.StringVar(&opts.out, "out", "",
+		"directory for BENCH.md and images/bench.svg (default observability/ of the repository; - writes none)")
 	flags.StringVar(&opts.repo, "repo", "..", "the repository")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer lab.close()
 	doc := newReport(stdout, opts)
-	if err := measure(lab, opts, doc); err != nil {
+	if err := measure(lab, opts, doc); err != nil { //nolint:contextcheck // the lab holds the context of the run
 		return err
 	}
 	if opts.out == "-" {

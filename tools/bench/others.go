@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -51,12 +52,11 @@ func (l *lab) render(name string, c conf) (string, error) {
 		return "", fmt.Errorf("reading a template: %w", err)
 	}
 	file := filepath.Join(l.dir, c.Name+"-"+name)
-	out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
+	var text bytes.Buffer
+	if err := tmpl.Execute(&text, c); err != nil {
 		return "", fmt.Errorf("writing a configuration: %w", err)
 	}
-	defer out.Close()
-	return file, tmpl.Execute(out, c)
+	return file, os.WriteFile(file, text.Bytes(), 0o600)
 }
 
 // startNginx starts nginx with a configuration; prepare may complete it.

@@ -77,7 +77,7 @@ func askRaw(ctx context.Context, addr, authorization string) bool {
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()                    // the answer was read by then
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // without one, a read fails or ends all the same
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\n\r\n", testPath, addr, authorization)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -44,15 +44,16 @@ func (r *report) show(t *table) {
 
 // costs reports what a request costs in each variant.
 func (r *report) costs(results []result, notes []string) {
+	run := fmt.Sprintf("%s. %d rounds of %s, %d keep-alive connections, %d tokens; medians (least–most); "+
+		"× BASE is the median of each round's ratio.", r.machine, r.opts.rounds, r.opts.duration, r.opts.connections, manyTokens)
 	t := &table{
 		title: "Cost of a request",
-		notes: append([]string{fmt.Sprintf("%s. %d rounds of %s, %d keep-alive connections, %d tokens; medians (least–most); × BASE is the median of each round's ratio.",
-			r.machine, r.opts.rounds, r.opts.duration, r.opts.connections, manyTokens)}, notes...),
+		notes: append([]string{run}, notes...),
 		head: []string{
 			"", "× BASE", "CPU µs", "least–most", "requests/s", "least–most", "allocations", "KiB", "MiB", "Redis µs", "p99 ms", "not 2xx",
 		},
 	}
-	var bars []bar
+	bars := make([]bar, 0, len(results))
 	for _, res := range results {
 		ratio := res.over(func(s sample) float64 { return s.ratio }).median
 		cpu := res.over(func(s sample) float64 { return s.cpu })

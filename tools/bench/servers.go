@@ -58,7 +58,7 @@ func newLab(ctx context.Context, repo string) (*lab, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lab{ctx: ctx, cancel: cancel, dir: dir, repo: repo}
-	if err := l.prepare(); err != nil {
+	if err := l.prepare(); err != nil { //nolint:contextcheck // the lab holds it
 		l.close()
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (l *lab) start(addr, program string, args ...string) (*server, error) {
 		cancel()
 		return nil, fmt.Errorf("making a log file: %w", err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }() // the process has its own
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		cancel()

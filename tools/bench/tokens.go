@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -11,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -92,7 +92,7 @@ func (t *tokens) mint(ctx context.Context, n int, limit int64, routes []string) 
 		}
 	}
 	set.file = filepath.Join(t.dir, "tokens-"+rand.Text())
-	return set, writeLines(set.file, set.headers)
+	return set, os.WriteFile(set.file, []byte(strings.Join(set.headers, "\n")+"\n"), 0o600)
 }
 
 // sign returns the Authorization header of a record and the record's value. It
@@ -114,17 +114,4 @@ func (t *tokens) sign(rec *record) (header string, value []byte, err error) {
 	mac := hmac.New(sha256.New, []byte(t.secret))
 	mac.Write([]byte(signed))
 	return "Bearer " + signed + "." + encode(mac.Sum(nil)), value, nil
-}
-
-func writeLines(name string, lines []string) error {
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing tokens: %w", err)
-	}
-	defer file.Close()
-	out := bufio.NewWriter(file)
-	for _, line := range lines {
-		_, _ = out.WriteString(line + "\n") // Flush reports it
-	}
-	return out.Flush()
 }

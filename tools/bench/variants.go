@@ -66,8 +66,9 @@ func onePercent() settings {
 }
 
 func variantNames() []string {
-	var names []string
-	for _, v := range allVariants() {
+	all := allVariants()
+	names := make([]string, 0, len(all))
+	for _, v := range all {
 		names = append(names, v.name)
 	}
 	return names
@@ -97,7 +98,7 @@ func (l *lab) startVariants(only string) (started []*variant, notes []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	notes = append(notes, fmt.Sprintf("The backend is %s; wrk, vegeta, the sink of the traces, Redis and the backend share the machine.", l.backendIs))
+	notes = append(notes, "The backend is "+l.backendIs+"; wrk, vegeta, the sink of the traces, Redis and the backend share the machine.")
 	for _, v := range variants {
 		v.tokens = l.tokens.usual
 		if v.limited {
