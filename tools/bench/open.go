@@ -31,8 +31,8 @@ func (l *lab) openLoop(results []result, opts options, doc *report) error {
 	t := &table{
 		title: "Latency at a fixed rate",
 		head:  []string{"", "requests/s", "p50 ms", "p90 ms", "p99 ms", "slowest ms", "not 2xx"},
-		notes: []string{fmt.Sprintf("Open loop: %d requests a second for %s, half of what the slower one answered above, %s at the most.",
-			int(rate), 2*opts.duration, thousands(fmt.Sprint(mostOpen)))},
+		notes: []string{fmt.Sprintf("Open loop: %s requests a second for %s, half of what the slower one answered above, %s at the most.",
+			figure(rate), 2*opts.duration, thousands(fmt.Sprint(mostOpen)))},
 	}
 	for _, r := range driven {
 		m := attack(r.server.addr, r.tokens, int(rate), 2*opts.duration)

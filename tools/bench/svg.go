@@ -20,7 +20,7 @@ const (
 	chartTop    = 56
 	chartLeft   = 330
 	chartLength = 380
-	chartWidth  = 880
+	chartWidth  = 920
 )
 
 // style gives a chart that is read on a light and on a dark page.
@@ -37,9 +37,12 @@ const style = `
 
 // chart draws bars as an SVG document, with a line where BASE's bar ends.
 func chart(title, subtitle string, bars []bar) string {
-	longest := 1.0
+	longest, base := 1.0, 0.0
 	for _, b := range bars {
 		longest = max(longest, b.value)
+		if b.base {
+			base = b.value
+		}
 	}
 	height := chartTop + barStep*len(bars) + 14
 	var out strings.Builder
@@ -58,7 +61,9 @@ func chart(title, subtitle string, bars []bar) string {
 		}
 		fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", chartLeft-10, y+16, escape(b.label))
 		fmt.Fprintf(&out, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/>`+"\n", class, chartLeft, y, length, barHeight)
-		fmt.Fprintf(&out, `<text class="small" x="%.1f" y="%d">%s</text>`+"\n", chartLeft+length+8, y+15, escape(b.note))
+		// A note stands on the right of BASE's line, also where the bar is shorter.
+		after := chartLeft + max(b.value, base)/longest*chartLength + 8
+		fmt.Fprintf(&out, `<text class="small" x="%.1f" y="%d">%s</text>`+"\n", after, y+15, escape(b.note))
 	}
 	out.WriteString("</svg>\n")
 	return out.String()
