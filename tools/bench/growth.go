@@ -80,7 +80,10 @@ func (l *lab) growTokens(opts options, doc *report) error {
 	t := &table{
 		title: "Distinct tokens",
 		head:  []string{"tokens", "requests", "CPU µs", "Redis µs", "requests/s", "p99 ms", "MiB before", "MiB after", "Redis MiB", "not 2xx"},
-		notes: []string{"A fresh gateway for each line. The tokens are used in turn: as many requests as tokens use each of them. One token is a hot key."},
+		notes: []string{
+			"A fresh gateway for each line. The tokens are used in turn: as many requests as tokens use each of them.",
+			"One token is a hot key.",
+		},
 	}
 	for _, n := range sizes {
 		if err := l.growTokensTo(n, opts, t); err != nil {

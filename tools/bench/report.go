@@ -15,12 +15,13 @@ type report struct {
 	out     io.Writer
 	opts    options
 	machine string
+	load    string // of the machine before the run
 	parts   []string
 	picture string
 }
 
 func newReport(out io.Writer, opts options) *report {
-	return &report{out: out, opts: opts, machine: describeMachine()}
+	return &report{out: out, opts: opts, machine: describeMachine(), load: loadAverage()}
 }
 
 // describeMachine says where the figures come from. It names no host.
@@ -36,6 +37,17 @@ func describeMachine() string {
 	return fmt.Sprintf("%d processors (%s), %s, %s", runtime.NumCPU(), model, runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 }
 
+// loadAverage returns how many processes wanted a processor in the last minute:
+// others on the machine make the figures worse.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	average, _, _ := strings.Cut(string(text), " ")
+	return average
+}
+
 // show prints a part and keeps it.
 func (r *report) show(t *table) {
 	fmt.Fprintln(r.out, t.text())
@@ -45,7 +57,8 @@ func (r *report) show(t *table) {
 // costs reports what a request costs in each variant.
 func (r *report) costs(results []result, notes []string) {
 	run := fmt.Sprintf("%s. %d rounds of %s, %d keep-alive connections, %d tokens; medians (least–most); "+
-		"× BASE is the median of each round's ratio.", r.machine, r.opts.rounds, r.opts.duration, r.opts.connections, manyTokens)
+		"× BASE is the median of each round's ratio. Load average before the run: %s.",
+		r.machine, r.opts.rounds, r.opts.duration, r.opts.connections, manyTokens, r.load)
 	t := &table{
 		title: "Cost of a request",
 		notes: append([]string{run}, notes...),
