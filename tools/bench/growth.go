@@ -79,7 +79,9 @@ func (l *lab) growTokens(opts options, doc *report) error {
 	}
 	t := &table{
 		title: "Distinct tokens",
-		head:  []string{"tokens", "requests", "CPU µs", "Redis µs", "requests/s", "p99 ms", "MiB before", "MiB after", "Redis MiB", "not 2xx"},
+		head: []string{
+			"tokens", "requests", "CPU µs", "Redis µs", "requests/s", "p99 ms", "MiB before", "MiB after", "Redis MiB", "not 2xx",
+		},
 		notes: []string{
 			"A fresh gateway for each line. The tokens are used in turn: as many requests as tokens use each of them.",
 			"One token is a hot key.",
@@ -121,8 +123,8 @@ func (l *lab) growTokensTo(n int, opts options, t *table) error {
 	if err != nil {
 		return err
 	}
-	t.add(thousands(fmt.Sprint(n)), thousands(fmt.Sprint(s.requests)), figure(s.cpu), figure(s.redis), figure(s.perSecond), milliseconds(s.p99),
-		figure(before), figure(s.memory), figure(store), fmt.Sprint(s.bad))
+	t.add(thousands(fmt.Sprint(n)), thousands(fmt.Sprint(s.requests)), figure(s.cpu), figure(s.redis), figure(s.perSecond),
+		milliseconds(s.p99), figure(before), figure(s.memory), figure(store), fmt.Sprint(s.bad))
 	return nil
 }
 
