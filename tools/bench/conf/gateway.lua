@@ -58,7 +58,7 @@ end
 if not allowed then return refuse(403, "route_not_allowed") end
 
 local start = ngx.time() - ngx.time() % WINDOW
-local reply = store:evalsha(SCRIPT, 1, "rate_count:" .. claims.api_key .. ":" .. start, start, WINDOW, WINDOW * 2000)
+local reply = store:evalsha(SCRIPT, 1, "rate_count:" .. claims.api_key .. ":" .. start, start, WINDOW, (WINDOW + 1) * 1000)
 if not reply then return refuse(503, "limiter_unavailable") end
 store:set_keepalive(60000, 256)
 ngx.header["X-RateLimit-Limit"] = record.rate_limit
