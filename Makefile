@@ -31,10 +31,10 @@ GO_OF_BUILD = GO_OF_BUILD="$$($(GO) env GOVERSION)"
 export VERSION
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen secret run traffic test race lint fuzz bench vuln jaeger dashboards up up-b down logs clean
+.PHONY: help build gen secret run traffic test race lint fuzz bench bench-e2e vuln jaeger dashboards up up-b down logs clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## Build ./tyk_proxy and ./token_gen
 	$(PRODUCT) -o tyk_proxy ./cmd/tyk_proxy
@@ -113,6 +113,11 @@ fuzz: ## Run each fuzz test for FUZZTIME (10s)
 
 bench: ## Run the benchmarks; compare two outputs with benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
+
+# Redis, a backend, other proxies and the gateway are started and driven in turn
+# (needs wrk and redis-server; nginx and haproxy where they are installed).
+bench-e2e: ## Measure whole requests beside other proxies: make bench-e2e [ARGS="-quick -growth"]
+	$(GO) -C tools run ./bench $(ARGS)
 
 vuln: ## Look for known vulnerabilities in what is called and in what is required
 	@$(GO_OF_BUILD) GO="$(GO)" sh .ci/vuln
