@@ -212,10 +212,12 @@ type addresses struct {
 	Metrics string `json:"metrics"`
 }
 
-func (s servingLine) Write(line []byte) (int, error) {
-	var found addresses
-	if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &found) == nil {
-		s <- found
+func (s servingLine) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		var found addresses
+		if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &found) == nil {
+			s <- found
+		}
 	}
-	return len(line), nil
+	return len(lines), nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -34,7 +35,8 @@ type PipelineConfig struct {
 // the first stage whose outcome does not proceed and answers for it. It is
 // safe for concurrent use.
 type Pipeline struct {
-	cfg PipelineConfig
+	cfg  PipelineConfig
+	runs sync.Pool // of *run
 }
 
 // NewPipeline returns a pipeline. It panics where a required part is missing:
@@ -56,10 +58,8 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 //
 //nolint:contextcheck // run.ctx is the request's context, as the Observer returned it
 func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	run := &run{
-		pipeline: p,
-		ex:       Exchange{Request: r, Received: p.cfg.Now()},
-	}
+	run := p.newRun()
+	run.pipeline, run.ex.Request, run.ex.Received = p, r, p.cfg.Now()
 	run.ex.Trail = run.trail[:0]
 	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout}
 	if p.cfg.TraceIDHeader != "" {
@@ -75,6 +75,21 @@ func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	run.enter(p.cfg.Forwarder.Name())
 	run.leave(p.cfg.Forwarder.Forward(run.ctx, &run.writer, &run.ex))
+}
+
+// newRun returns an empty run, a used one if there is one: a run is large, and
+// nothing keeps it, its exchange or its writer once the request has ended.
+func (p *Pipeline) newRun() *run {
+	if r, ok := p.runs.Get().(*run); ok {
+		return r
+	}
+	return new(run)
+}
+
+func (r *run) release() {
+	runs := &r.pipeline.runs
+	*r = run{}
+	runs.Put(r)
 }
 
 var errNoReason = errors.New("the stage returned no reason")
@@ -121,6 +136,7 @@ func (r *run) end() {
 			r.leave(r.outcome)
 		}
 	}
+	defer r.release()
 	aborted := r.writer.status != 0 && !r.outcome.Proceeds()
 	if !r.outcome.Proceeds() && !aborted && !r.writer.hijacked {
 		writeProblem(&r.writer, r.outcome.Reason, r.ex.Quota, r.pipeline.cfg.TraceID(ctx))

@@ -59,17 +59,17 @@ type call struct {
 	proto  string       // of the backend's response
 }
 
-var requests = sync.Pool{New: func() any { return new(requestState) }}
-
-// newRequest returns a request with new ids.
-func newRequest() *requestState {
-	req := requests.Get().(*requestState) //nolint:forcetypeassert // the pool has nothing else
+// newRequest returns a request with new ids. Its memory is taken from the pool
+// if there is some.
+func newRequest(pool *sync.Pool) *requestState {
+	req, ok := pool.Get().(*requestState)
+	if !ok {
+		req = new(requestState)
+	}
 	*req = requestState{began: time.Now(), traceID: newTraceID(), spanID: newSpanID()}
 	req.calls = req.space[:0]
 	return req
 }
-
-func (r *requestState) release() { requests.Put(r) }
 
 type requestKey struct{}
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -20,6 +21,8 @@ type head struct {
 	trusted []netip.Prefix
 	ratio   sdktrace.Sampler // nil if nothing is exported
 	active  *activeRequests
+
+	requests sync.Pool // of *requestState
 }
 
 // Server instruments the public listener.
@@ -37,7 +40,7 @@ func (p *Providers) Server(next http.Handler, port int, trusted []netip.Prefix) 
 
 // ServeHTTP implements [http.Handler].
 func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req := newRequest()
+	req := newRequest(&h.requests)
 	if r.Header["Traceparent"] != nil {
 		h.follow(req, r)
 	}
@@ -47,7 +50,7 @@ func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	active := h.active.begin(r)
 	defer func() {
 		active.now.Add(-1)
-		req.release()
+		h.requests.Put(req)
 	}()
 	h.next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, req)))
 }
