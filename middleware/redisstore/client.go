@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -146,15 +147,20 @@ func (c *Client) Traced() *redis.Client { return c.traced }
 // that is not a [redis.Error], the command may still be written to: do not read
 // it.
 func (c *Client) Process(ctx context.Context, cmd redis.Cmder) error {
+	return c.observe(ctx, cmd, c.send)
+}
+
+// observe runs a command and tells the instrument.
+func (c *Client) observe(ctx context.Context, cmd redis.Cmder, send func(redis.Cmder) error) error {
 	if c.instrument == nil {
-		return c.send(cmd)
+		return send(cmd)
 	}
 	started := time.Now()
 	var err error
 	if c.instrument.Traced(ctx) {
 		err = c.processTraced(ctx, cmd)
 	} else {
-		err = c.send(cmd)
+		err = send(cmd)
 	}
 	c.instrument.Command(ctx, commandName(cmd), started, time.Since(started), err)
 	return err
@@ -236,7 +242,7 @@ func (c *Client) Close() error {
 	_ = c.traced.Close() // it has no connections
 	c.records.close()
 	c.prober.close()
-	if err := c.shared.Close(); err != nil {
+	if err := c.shared.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
 		return fmt.Errorf("closing the connection to Redis: %w", err)
 	}
 	return nil

@@ -34,11 +34,11 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		switch original := cmd.(type) {
 		case *redis.StringCmd:
-			value, err := h.client.fetch(original)
-			if err != nil {
+			answered := redis.NewStringCmd(context.Background(), original.Args()...)
+			if err := h.client.sendTracked(answered); err != nil { // it reads a record
 				return err
 			}
-			original.SetVal(value)
+			original.SetVal(answered.Val())
 		case *redis.IntSliceCmd:
 			answered := redis.NewIntSliceCmd(context.Background(), original.Args()...)
 			if err := h.client.send(answered); err != nil {

@@ -22,8 +22,10 @@ const (
 // notice of a change is lost on its way and the connection seems well.
 const trackedStaleness = time.Second
 
-// trackingPool bounds the connections for records that are not in memory and
-// cannot be asked for together with others.
+// trackingPool is the number of connections that read records into memory, one
+// at a time each. What exceeds them is read over the shared connection, at a
+// fifth of the cost: misses that come all at once, because there are more
+// records than fit or after a flush, wait for nothing.
 const trackingPool = 4
 
 // recordCache is the client-side cache of a Client. Redis tracks which records
@@ -33,7 +35,8 @@ type recordCache struct {
 	closed  bool
 	current atomic.Pointer[redis.Client] // nil while nothing is served from memory
 
-	hits, misses atomic.Uint64 // of clients that are no longer current
+	reading      atomic.Int32 // connections in use
+	hits, misses atomic.Uint64
 }
 
 // renewRecords begins with an empty cache, if Redis tracks what is read.
@@ -43,10 +46,11 @@ func (c *Client) renewRecords() {
 	}
 	o := c.options.base()
 	o.Protocol = 3
-	o.PoolSize, o.PoolTimeout = trackingPool, mostWait
+	o.PoolSize = trackingPool
 	o.PipelinePoolSize = -1
-	o.ContextTimeoutEnabled = true // those who wait leave when Redis falls silent
-	o.ClientSideCacheCoalesceMisses = true
+	o.ContextTimeoutEnabled = true // who waits for another's answer leaves when Redis falls silent
+	// ClientSideCacheCoalesceMisses stays off: an idle connection of its own is
+	// not read, and what it read is served for a while after it broke.
 	o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{
 		MaxEntries: trackedRecords, MaxMemoryBytes: trackedBytes, MaxStaleness: trackedStaleness,
 	}
@@ -59,10 +63,6 @@ func (c *Client) renewRecords() {
 	}
 	c.records.replace(client)
 }
-
-// mostWait bounds the wait for a connection that reads a record. Waiting is no
-// outage; a silence ends it.
-const mostWait = 10 * time.Second
 
 // tracks reports whether a second reading is answered from memory.
 func tracks(ctx context.Context, client *redis.Client) bool {
@@ -82,17 +82,14 @@ func (r *recordCache) replace(client *redis.Client) {
 		client = nil
 	}
 	if old := r.current.Swap(client); old != nil {
-		stats := old.CSCStats()
-		r.hits.Add(stats.Hits)
-		r.misses.Add(stats.Misses)
 		_ = old.Close() // whoever still reads over it reads again
 	}
 }
 
 // drop empties the cache.
 func (r *recordCache) drop() {
-	if r.current.Load() != nil {
-		go r.replace(nil) // closing waits for those who read
+	if old := r.current.Swap(nil); old != nil {
+		go func() { _ = old.Close() }() // closing may wait for those who read
 	}
 }
 
@@ -106,112 +103,67 @@ func (r *recordCache) close() {
 func (r *recordCache) stats(s *Stats) {
 	s.CacheHits, s.CacheMisses = r.hits.Load(), r.misses.Load()
 	if client := r.current.Load(); client != nil {
-		stats := client.CSCStats()
-		s.CacheHits += stats.Hits
-		s.CacheMisses += stats.Misses
-		s.CacheEntries = int64(stats.Entries)
+		s.CacheEntries = int64(client.CSCStats().Entries)
 	}
 }
 
 // record returns the text of a record, or "" where there is none.
 func (c *Client) record(ctx context.Context, key string) (string, error) {
-	cmd := newGetRange(key, 0, middleware.MaxRecordSize)
 	tracked := c.records.current.Load()
-	if tracked == nil || c.silence.epoch.Load().silent != nil {
-		return c.recordFromRedis(ctx, cmd)
-	}
-	if c.instrument != nil && c.instrument.Traced(ctx) {
-		if value, ok := peek(tracked, cmd); ok {
-			return value, nil
+	if tracked != nil && c.silence.epoch.Load().silent == nil {
+		if text, ok := peek(tracked, newGetRange(key, 0, middleware.MaxRecordSize)); ok {
+			c.records.hits.Add(1)
+			return text, nil
 		}
-		return c.recordFromRedis(ctx, cmd) // its hooks, then fetch
+		c.records.misses.Add(1)
 	}
-	started := time.Now()
-	value, asked, err := c.recordFrom(tracked, cmd)
-	if asked && c.instrument != nil {
-		c.instrument.Command(ctx, commandName(cmd), started, time.Since(started), err)
-	}
-	if err == nil || replied(err) || c.silence.epoch.Load().silent != nil {
-		return value, err
-	}
-	return c.recordFromRedis(ctx, cmd)
+	return c.recordFromRedis(ctx, key)
 }
 
 // recordFromRedis reads a second time where the connection broke, which is
 // harmless, unless Redis is silent or busy.
-func (c *Client) recordFromRedis(ctx context.Context, cmd *redis.StringCmd) (string, error) {
+func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error) {
+	send := c.sendTracked
 	for attempt := 0; ; attempt++ {
-		own := redis.NewStringCmd(context.Background(), cmd.Args()...)
-		err := c.Process(ctx, own)
+		cmd := newGetRange(key, 0, middleware.MaxRecordSize)
+		err := c.observe(ctx, cmd, send)
 		switch {
 		case err == nil:
-			return own.Val(), nil
+			return cmd.Val(), nil
 		case attempt > 0, replied(err), errors.Is(err, redis.ErrAutoPipelineQueueFull),
 			c.silence.epoch.Load().silent != nil:
 			return "", err
 		}
+		send = c.send
 	}
 }
 
-// fetch runs a command that reads a record for a trace that is recorded live.
-func (c *Client) fetch(cmd *redis.StringCmd) (string, error) {
-	if tracked := c.records.current.Load(); tracked != nil && c.silence.epoch.Load().silent == nil {
-		value, _, err := c.recordFrom(tracked, cmd)
-		if err == nil || replied(err) || c.silence.epoch.Load().silent != nil {
-			return value, err
-		}
+// sendTracked reads a record into memory, or over the shared connection where
+// that is not possible now. A timeout means silence where the shared connection
+// has heard nothing either.
+func (c *Client) sendTracked(cmd redis.Cmder) error {
+	tracked, epoch := c.records.current.Load(), c.silence.epoch.Load()
+	if tracked == nil || epoch.silent != nil {
+		return c.send(cmd)
 	}
-	own := redis.NewStringCmd(context.Background(), cmd.Args()...)
-	if err := c.send(own); err != nil {
-		return "", err
+	defer c.records.reading.Add(-1)
+	if c.records.reading.Add(1) > trackingPool {
+		return c.send(cmd)
 	}
-	return own.Val(), nil
-}
-
-// recordFrom reads through the cache and reports whether Redis was asked. A
-// timeout means silence where the shared connection has heard nothing either.
-func (c *Client) recordFrom(tracked *redis.Client, cmd *redis.StringCmd) (value string, asked bool, err error) {
-	epoch := c.silence.epoch.Load()
-	if epoch.silent != nil {
-		return "", true, epoch.silent
+	err := tracked.Process(epoch.ctx, cmd)
+	if err != nil && timedOut(err) && !c.silence.heardLately() {
+		c.silence.fall(err)
 	}
-	ctx := &watchedContext{Context: epoch.ctx}
-	own := redis.NewStringCmd(context.Background(), cmd.Args()...)
-	switch err := tracked.Process(ctx, own); {
-	case err == nil:
-		return own.Val(), ctx.waited.Load(), nil
-	case epoch.ctx.Err() != nil:
-		return "", true, context.Cause(epoch.ctx)
-	default:
-		if timedOut(err) && !c.silence.heardLately() {
-			c.silence.fall(err)
-		}
-		return "", true, err
-	}
-}
-
-// watchedContext notes whether somebody waited on it: go-redis answers from
-// memory without.
-type watchedContext struct {
-	context.Context //nolint:containedctx // it is one
-
-	waited atomic.Bool
-}
-
-// Done implements context.Context.
-func (c *watchedContext) Done() <-chan struct{} {
-	c.waited.Store(true)
-	return c.Context.Done()
+	return err
 }
 
 // peek returns what is in memory, and asks Redis for nothing.
-func peek(client *redis.Client, cmd *redis.StringCmd) (string, bool) {
-	own := redis.NewStringCmd(context.Background(), cmd.Args()...)
+func peek(tracked *redis.Client, cmd *redis.StringCmd) (string, bool) {
 	ctx := &impatientContext{Context: context.Background()}
-	if client.Process(ctx, own) != nil {
+	if tracked.Process(ctx, cmd) != nil {
 		return "", false
 	}
-	return own.Val(), !ctx.done.Load()
+	return cmd.Val(), !ctx.done.Load()
 }
 
 // impatientContext is done as soon as somebody waits on it.
