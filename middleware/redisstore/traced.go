@@ -36,12 +36,14 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		case *redis.StringCmd:
 			answered := redis.NewStringCmd(context.Background(), original.Args()...)
 			if err := h.client.sendTracked(answered); err != nil { // it reads a record
+				original.SetErr(err) // as the hooks expect it
 				return err
 			}
 			original.SetVal(answered.Val())
 		case *redis.IntSliceCmd:
 			answered := redis.NewIntSliceCmd(context.Background(), original.Args()...)
 			if err := h.client.send(answered); err != nil {
+				original.SetErr(err)
 				return err
 			}
 			original.SetVal(answered.Val())
