@@ -115,7 +115,7 @@ func (l *loader) warnings() []string {
 	}
 	if len(l.obsolete) > 0 {
 		warnings = append(warnings, strings.Join(l.obsolete, ", ")+
-			" no longer has an effect: all commands to Redis share one connection; remove it")
+			" no longer has an effect, since all commands to Redis share one connection: remove it")
 	}
 	return warnings
 }

@@ -174,12 +174,11 @@ func (p *Providers) RedisPipeline(read func() PipelineStats) error {
 }
 
 func newObservable(meter metric.Meter, m Metric) (metric.Int64Observable, error) {
-	switch m.Kind {
-	case KindCounter:
+	if m.Kind == KindCounter {
 		return meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	case KindGauge:
-		return meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	default:
-		return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
 	}
+	if m.Kind == KindGauge {
+		return meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	}
+	return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
 }

@@ -151,23 +151,23 @@ func (c *Client) Process(ctx context.Context, cmd redis.Cmder) error {
 }
 
 // observe runs a command and tells the instrument.
-func (c *Client) observe(ctx context.Context, cmd redis.Cmder, send func(redis.Cmder) error) error {
+func (c *Client) observe(ctx context.Context, cmd redis.Cmder, send processor) error {
 	if c.instrument == nil {
-		return send(cmd)
+		return send(ctx, cmd)
 	}
 	started := time.Now()
 	var err error
 	if c.instrument.Traced(ctx) {
 		err = c.processTraced(ctx, cmd)
 	} else {
-		err = send(cmd)
+		err = send(ctx, cmd)
 	}
 	c.instrument.Command(ctx, commandName(cmd), started, time.Since(started), err)
 	return err
 }
 
 // send submits a command and waits until it is answered or Redis is silent.
-func (c *Client) send(cmd redis.Cmder) error {
+func (c *Client) send(ctx context.Context, cmd redis.Cmder) error {
 	epoch := c.silence.epoch.Load()
 	if epoch.silent != nil {
 		return epoch.silent
@@ -175,13 +175,11 @@ func (c *Client) send(cmd redis.Cmder) error {
 	c.waiting.Add(1)
 	defer c.waiting.Add(-1)
 	c.commands.Add(1)
-	err := c.pipe.Submit(context.Background(), cmd).WaitContext(epoch.ctx)
-	switch {
-	case err == nil:
-		return nil
-	case err == context.Canceled: //nolint:errorlint // as WaitContext returns it
-		return context.Cause(epoch.ctx)
-	case err == redis.ErrAutoPipelineQueueFull: //nolint:errorlint // as go-redis sets it
+	err := c.pipe.Submit(ctx, cmd).WaitContext(epoch.ctx) //nolint:contextcheck // a silence ends the wait, its caller does not
+	switch err {                                          //nolint:errorlint // as go-redis returns them
+	case context.Canceled:
+		return context.Cause(epoch.ctx) //nolint:contextcheck // the same
+	case redis.ErrAutoPipelineQueueFull:
 		c.refused.Add(1)
 	}
 	return err
@@ -211,10 +209,10 @@ func (c *Client) Open(ctx context.Context) error {
 		}
 		return unavailable(err)
 	}
-	if err := c.send(newGetRange(probeRecord, 0, 0)); err != nil {
+	if err := c.send(ctx, newGetRange(ctx, probeRecord, 1)); err != nil {
 		return unavailable(err)
 	}
-	c.renewRecords()
+	c.renewRecords(ctx)
 	return nil
 }
 

@@ -19,32 +19,35 @@ const (
 //go:embed window.lua
 var windowLua string
 
-// windowHash is the name under which Redis knows the script.
-var windowHash = redis.NewScript(windowLua).Hash()
-
-// newGetRange returns a command that reads the bytes from start to end, the
-// last included. Redis answers with nothing for a key that is absent.
-func newGetRange(key string, start, end int) *redis.StringCmd {
-	return redis.NewStringCmd(context.Background(), nameGetRange, key, start, end)
+// newGetRange returns a command that reads the first bytes of a value. Redis
+// answers with nothing for a key that is absent.
+func newGetRange(ctx context.Context, key string, bytes int) *redis.StringCmd {
+	return redis.NewStringCmd(ctx, nameGetRange, key, 0, bytes-1)
 }
 
-// runWindow runs the counting script by its hash, and once in full where Redis
-// does not know it.
-func runWindow(
-	ctx context.Context, process func(context.Context, redis.Cmder) error, key string, start, seconds int64, ttl time.Duration,
+// processor runs a command.
+type processor func(context.Context, redis.Cmder) error
+
+// windowScript is the counting script.
+type windowScript struct{ hash string } // under which Redis knows it
+
+func newWindowScript() windowScript { return windowScript{redis.NewScript(windowLua).Hash()} }
+
+// run runs the script by its hash, and once in full where Redis does not know
+// it.
+func (s windowScript) run(
+	ctx context.Context, process processor, key string, start, seconds int64, ttl time.Duration,
 ) ([]int64, error) {
-	run := func(name, script string) ([]int64, error) {
-		cmd := redis.NewIntSliceCmd(context.Background(), name, script, 1, key, start, seconds, ttl.Milliseconds())
-		if err := process(ctx, cmd); err != nil {
-			return nil, err
-		}
-		return cmd.Val(), nil
-	}
-	reply, err := run(nameEvalSHA, windowHash)
+	cmd := redis.NewIntSliceCmd(ctx, nameEvalSHA, s.hash, 1, key, start, seconds, ttl.Milliseconds())
+	err := process(ctx, cmd)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return run(nameEval, windowLua)
+		cmd = redis.NewIntSliceCmd(ctx, nameEval, windowLua, 1, key, start, seconds, ttl.Milliseconds())
+		err = process(ctx, cmd)
 	}
-	return reply, err
+	if err != nil {
+		return nil, err
+	}
+	return cmd.Val(), nil
 }
 
 // counterKey names the counter of the window that began at start, Unix seconds.

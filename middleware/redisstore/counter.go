@@ -38,6 +38,7 @@ type Counter struct {
 	window time.Duration
 	now    func() time.Time
 	spent  spentCache
+	script windowScript
 	offset atomic.Int64 // Redis' clock minus ours, nanoseconds
 }
 
@@ -47,7 +48,7 @@ func NewCounter(client *Client, window time.Duration, now func() time.Time) *Cou
 	if now == nil {
 		now = time.Now
 	}
-	return &Counter{client: client, window: window, now: now, spent: newSpentCache()}
+	return &Counter{client: client, window: window, now: now, spent: newSpentCache(), script: newWindowScript()}
 }
 
 // ClockOffset returns how far Redis' clock was ahead of ours when they were
@@ -100,7 +101,8 @@ type countReply struct {
 
 // countAt runs the script and compares the clocks.
 func (c *Counter) countAt(ctx context.Context, apiKey string, start int64, asked time.Time) (countReply, error) {
-	reply, err := runWindow(ctx, c.client.Process, counterKey(apiKey, start), start, int64(c.window/time.Second), c.window+counterGrace)
+	reply, err := c.script.run(ctx, c.client.Process, counterKey(apiKey, start), start,
+		int64(c.window/time.Second), c.window+counterGrace)
 	if err != nil {
 		return countReply{}, err
 	}

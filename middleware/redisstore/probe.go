@@ -23,6 +23,7 @@ const probeWindow = int64(1) << 40
 // may answer PING and nothing else. It is safe for concurrent use.
 type prober struct {
 	options *redis.Options
+	script  windowScript
 	budget  time.Duration // for a probe that may have to connect first
 	client  atomic.Pointer[redis.Client]
 }
@@ -34,7 +35,7 @@ func newProber(o Options) *prober {
 	base.ContextTimeoutEnabled = true
 	base.ReadTimeout, base.WriteTimeout = mostPatience, mostPatience
 	base.PoolTimeout = mostPatience
-	p := &prober{options: base, budget: o.DialTimeout + 2*o.Timeout}
+	p := &prober{options: base, script: newWindowScript(), budget: o.DialTimeout + 2*o.Timeout}
 	p.client.Store(redis.NewClient(base))
 	return p
 }
@@ -45,10 +46,10 @@ func (p *prober) ask(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client := p.client.Load()
-	err := askOnce(ctx, client)
+	err := p.askOnce(ctx, client)
 	if failed(err) && !timedOut(err) {
 		client = p.replace(client)
-		err = askOnce(ctx, client)
+		err = p.askOnce(ctx, client)
 	}
 	if failed(err) {
 		p.replace(client)
@@ -70,10 +71,10 @@ func (p *prober) replace(failed *redis.Client) *redis.Client {
 
 func failed(err error) bool { return err != nil && !replied(err) }
 
-func askOnce(ctx context.Context, client *redis.Client) error {
-	err := client.Process(ctx, newGetRange(probeRecord, 0, 0))
+func (p *prober) askOnce(ctx context.Context, client *redis.Client) error {
+	err := client.Process(ctx, newGetRange(ctx, probeRecord, 1))
 	if err == nil || redis.HasErrorPrefix(err, "WRONGTYPE") {
-		_, err = runWindow(ctx, client.Process, probeCounter, 0, probeWindow, time.Second)
+		_, err = p.script.run(ctx, client.Process, probeCounter, 0, probeWindow, time.Second)
 	}
 	return err
 }

@@ -32,8 +32,8 @@ type silence struct {
 	timeout time.Duration
 	prober  *prober
 	changed func(error)
-	fallen  func() // called when a silence begins, before anybody learns of it
-	back    func() // called after it ended
+	fallen  func()                // called when a silence begins, before anybody learns of it
+	back    func(context.Context) // called after it ended
 
 	epoch   atomic.Pointer[epoch]
 	heard   atomic.Int64 // when the last byte came, Unix nanoseconds
@@ -108,7 +108,7 @@ func (s *silence) fall(reason error) {
 	s.changes.Add(1)
 	s.probing.Go(func() {
 		if s.endure(silent.silent) {
-			s.back()
+			s.back(s.closing)
 		}
 	})
 }

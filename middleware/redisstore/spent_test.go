@@ -132,9 +132,9 @@ func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 func TestParsedAgain(t *testing.T) {
 	p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
 	for _, limit := range []int{1, 1, 2, 1, 2, 2} {
-		p.put(t, apiKey, limit)
-		first := p.limit(t, apiKey)
-		if again := p.limit(t, apiKey); first != int64(limit) || again != first {
+		p.put(t, limit)
+		first := p.limit(t)
+		if again := p.limit(t); first != int64(limit) || again != first {
 			t.Errorf("limits %d and %d, want %d", first, again, limit)
 		}
 	}
@@ -149,8 +149,8 @@ func TestParsedAgain(t *testing.T) {
 		_, err := p.tokens.Lookup(t.Context(), apiKey)
 		storetest.CheckError(t, err, want, apiKey)
 	}
-	p.put(t, apiKey, 3)
-	if got := p.limit(t, apiKey); got != 3 {
+	p.put(t, 3)
+	if got := p.limit(t); got != 3 {
 		t.Errorf("limit %d after a record that could not be read", got)
 	}
 }

@@ -34,15 +34,15 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		switch original := cmd.(type) {
 		case *redis.StringCmd:
-			answered := redis.NewStringCmd(context.Background(), original.Args()...)
-			if err := h.client.sendTracked(answered); err != nil { // it reads a record
+			answered := redis.NewStringCmd(ctx, original.Args()...)
+			if err := h.client.sendTracked(ctx, answered); err != nil { // it reads a record
 				original.SetErr(err) // as the hooks expect it
 				return err
 			}
 			original.SetVal(answered.Val())
 		case *redis.IntSliceCmd:
-			answered := redis.NewIntSliceCmd(context.Background(), original.Args()...)
-			if err := h.client.send(answered); err != nil {
+			answered := redis.NewIntSliceCmd(ctx, original.Args()...)
+			if err := h.client.send(ctx, answered); err != nil {
 				original.SetErr(err)
 				return err
 			}

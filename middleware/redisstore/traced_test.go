@@ -114,7 +114,7 @@ func TestInstrumentAndMemory(t *testing.T) {
 		w := &witness{}
 		p.client.Traced().AddHook(w)
 		p.client.SetInstrument(w)
-		p.put(t, apiKey, 1)
+		p.put(t, 1)
 		for range 20 { // MaxStaleness may pass once
 			if _, err := p.tokens.Lookup(ctx, apiKey); err != nil {
 				storetest.CheckError(t, err, nil, apiKey)

@@ -40,7 +40,7 @@ type recordCache struct {
 }
 
 // renewRecords begins with an empty cache, if Redis tracks what is read.
-func (c *Client) renewRecords() {
+func (c *Client) renewRecords(ctx context.Context) {
 	if !c.options.ClientSideCache || c.options.DB != 0 { // go-redis tracks database 0 alone
 		return
 	}
@@ -55,7 +55,7 @@ func (c *Client) renewRecords() {
 		MaxEntries: trackedRecords, MaxMemoryBytes: trackedBytes, MaxStaleness: trackedStaleness,
 	}
 	client := redis.NewClient(o)
-	ctx, cancel := context.WithTimeout(context.Background(), c.prober.budget)
+	ctx, cancel := context.WithTimeout(ctx, c.prober.budget)
 	defer cancel()
 	if !tracks(ctx, client) {
 		_ = client.Close() // nothing is buffered
@@ -66,10 +66,10 @@ func (c *Client) renewRecords() {
 
 // tracks reports whether a second reading is answered from memory.
 func tracks(ctx context.Context, client *redis.Client) bool {
-	if client.Process(ctx, newGetRange(probeRecord, 0, 0)) != nil {
+	if client.Process(ctx, newGetRange(ctx, probeRecord, 1)) != nil {
 		return false
 	}
-	_, found := peek(client, newGetRange(probeRecord, 0, 0))
+	_, found := peek(ctx, client, probeRecord, 1)
 	return found
 }
 
@@ -107,11 +107,15 @@ func (r *recordCache) stats(s *Stats) {
 	}
 }
 
+// recordBytes is how much of a record is read: enough to see that one is larger
+// than the largest that is accepted.
+const recordBytes = middleware.MaxRecordSize + 1
+
 // record returns the text of a record, or "" where there is none.
 func (c *Client) record(ctx context.Context, key string) (string, error) {
 	tracked := c.records.current.Load()
 	if tracked != nil && c.silence.epoch.Load().silent == nil {
-		if text, ok := peek(tracked, newGetRange(key, 0, middleware.MaxRecordSize)); ok {
+		if text, ok := peek(ctx, tracked, key, recordBytes); ok {
 			c.records.hits.Add(1)
 			return text, nil
 		}
@@ -125,7 +129,7 @@ func (c *Client) record(ctx context.Context, key string) (string, error) {
 func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error) {
 	send := c.sendTracked
 	for attempt := 0; ; attempt++ {
-		cmd := newGetRange(key, 0, middleware.MaxRecordSize)
+		cmd := newGetRange(ctx, key, recordBytes)
 		err := c.observe(ctx, cmd, send)
 		switch {
 		case err == nil:
@@ -141,16 +145,16 @@ func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error
 // sendTracked reads a record into memory, or over the shared connection where
 // that is not possible now. A timeout means silence where the shared connection
 // has heard nothing either.
-func (c *Client) sendTracked(cmd redis.Cmder) error {
+func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 	tracked, epoch := c.records.current.Load(), c.silence.epoch.Load()
 	if tracked == nil || epoch.silent != nil {
-		return c.send(cmd)
+		return c.send(ctx, cmd)
 	}
 	defer c.records.reading.Add(-1)
 	if c.records.reading.Add(1) > trackingPool {
-		return c.send(cmd)
+		return c.send(ctx, cmd)
 	}
-	err := tracked.Process(epoch.ctx, cmd)
+	err := tracked.Process(epoch.ctx, cmd) //nolint:contextcheck // a silence ends the wait, its caller does not
 	if err != nil && timedOut(err) && !c.silence.heardLately() {
 		c.silence.fall(err)
 	}
@@ -158,12 +162,13 @@ func (c *Client) sendTracked(cmd redis.Cmder) error {
 }
 
 // peek returns what is in memory, and asks Redis for nothing.
-func peek(tracked *redis.Client, cmd *redis.StringCmd) (string, bool) {
-	ctx := &impatientContext{Context: context.Background()}
-	if tracked.Process(ctx, cmd) != nil {
+func peek(ctx context.Context, tracked *redis.Client, key string, bytes int) (string, bool) {
+	impatient := &impatientContext{Context: ctx}
+	cmd := newGetRange(impatient, key, bytes)
+	if tracked.Process(impatient, cmd) != nil { //nolint:contextcheck // impatient is made from ctx
 		return "", false
 	}
-	return cmd.Val(), !ctx.done.Load()
+	return cmd.Val(), !impatient.done.Load()
 }
 
 // impatientContext is done as soon as somebody waits on it.
