@@ -78,6 +78,7 @@ func TestImports(t *testing.T) {
 		"tyk_proxy/middleware": {"github.com/golang-jwt/jwt/v5", "github.com/hashicorp/golang-lru/v2"},
 		"tyk_proxy/middleware/redisstore": {
 			"tyk_proxy/middleware", "github.com/redis/go-redis/v9", "github.com/golang-jwt/jwt/v5",
+			"github.com/hashicorp/golang-lru/v2", "github.com/hashicorp/golang-lru/v2/simplelru",
 		},
 		"tyk_proxy/cmd/tyk_proxy": {"tyk_proxy/app"},
 		"tyk_proxy/cmd/token-gen": {"tyk_proxy/middleware/redisstore", "github.com/redis/go-redis/v9"},

@@ -57,16 +57,15 @@ type ServerTimeoutsConfig struct {
 
 // RedisConfig is the store of tokens and counters.
 type RedisConfig struct {
-	Addr        string   `json:"addr" env:"ADDR" env-description:"Redis address as host:port."`
-	Username    string   `json:"username" env:"USERNAME" env-description:"Redis ACL user; empty means the default user."`
-	Password    Secret   `json:"password" env:"PASSWORD" secret:"true" env-description:"Redis password; empty means no authentication."`
-	DB          int      `json:"db" env:"DB" env-description:"Redis database number."`
-	TLS         bool     `json:"tls" env:"TLS" env-description:"Whether to connect to Redis over TLS."`
-	TLSCAFile   string   `json:"tls_ca_file" env:"TLS_CA_FILE" env-description:"PEM file with the authorities that may sign the Redis certificate; empty means the system's."`
-	DialTimeout Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to Redis."`
-	Timeout     Duration `json:"timeout" env:"TIMEOUT" env-description:"Budget of one look at Redis, from waiting for a connection to the reply, retry included."`
-	PoolTimeout Duration `json:"pool_timeout" env:"POOL_TIMEOUT" env-description:"Time to wait for a free connection of the Redis pool."`
-	PoolSize    int      `json:"pool_size" env:"POOL_SIZE" env-description:"Connections to Redis; each serves one request at a time, so many concurrent requests need many. 0 means ten per CPU."`
+	Addr            string   `json:"addr" env:"ADDR" env-description:"Redis address as host:port."`
+	Username        string   `json:"username" env:"USERNAME" env-description:"Redis ACL user; empty means the default user."`
+	Password        Secret   `json:"password" env:"PASSWORD" secret:"true" env-description:"Redis password; empty means no authentication."`
+	DB              int      `json:"db" env:"DB" env-description:"Redis database number."`
+	TLS             bool     `json:"tls" env:"TLS" env-description:"Whether to connect to Redis over TLS."`
+	TLSCAFile       string   `json:"tls_ca_file" env:"TLS_CA_FILE" env-description:"PEM file with the authorities that may sign the Redis certificate; empty means the system's."`
+	DialTimeout     Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to Redis."`
+	Timeout         Duration `json:"timeout" env:"TIMEOUT" env-description:"Time without a byte from Redis after which it counts as gone: whoever waits is answered, and nothing is sent until it answers again."`
+	ClientSideCache bool     `json:"client_side_cache" env:"CLIENT_SIDE_CACHE" env-description:"Whether records are kept in memory and Redis tells of their changes (RESP3 tracking, database 0 only); a change then takes effect within a quarter of a second."`
 }
 
 // defaultPort is the gateway's where nobody says another.
@@ -141,11 +140,10 @@ func DefaultConfig() Config {
 			ShutdownTimeout:   seconds(20),
 		},
 		Redis: RedisConfig{
-			Addr:        "tyk-redis:6379",
-			DialTimeout: Duration(500 * time.Millisecond),
-			Timeout:     Duration(100 * time.Millisecond),
-			PoolTimeout: Duration(50 * time.Millisecond),
-			PoolSize:    128,
+			Addr:            "tyk-redis:6379",
+			DialTimeout:     Duration(500 * time.Millisecond),
+			Timeout:         Duration(100 * time.Millisecond),
+			ClientSideCache: true,
 		},
 		RateLimit: RateLimitConfig{Window: seconds(60), OnError: onErrorDeny},
 		Upstream: UpstreamConfig{

@@ -123,7 +123,7 @@ func TestDurationFaults(t *testing.T) {
 	for _, key := range []string{
 		"server_timeouts.readHeaderTimeout", "server_timeouts.readTimeout", "server_timeouts.writeTimeout",
 		"server_timeouts.idleTimeout", "server_timeouts.shutdownTimeout",
-		"redis.dial_timeout", "redis.timeout", "redis.pool_timeout",
+		"redis.dial_timeout", "redis.timeout",
 		"upstream.dial_timeout", "upstream.response_timeout",
 	} {
 		section, name, _ := strings.Cut(key, ".")
@@ -153,8 +153,6 @@ func TestOtherFaults(t *testing.T) {
 			`redis.addr = "redis:0": has no valid port; want host:port such as tyk-redis:6379`},
 		{`{"redis":{"db":-1}}`,
 			`redis.db = "-1": is negative; want 0 or a whole number above it`},
-		{`{"redis":{"pool_size":-1}}`,
-			`redis.pool_size = "-1": is negative; want 0 or a whole number above it`},
 		{`{"redis":{"tls_ca_file":"ca"}}`,
 			`redis.tls_ca_file = "ca": is set while redis.tls is false; set redis.tls to true, or leave it empty`},
 		{`{"upstream":{"idle_connections":0}}`,

@@ -90,6 +90,8 @@ func (l *loader) readMember(path, name string, raw json.RawMessage) {
 		l.suspect(path)
 	case isLeaf:
 		l.readLeaf(leaf, raw)
+	case isObsolete(path):
+		l.obsolete = append(l.obsolete, path)
 	case !l.isSection(path):
 		// The value stays out of the message: it may be a secret under a
 		// misspelt name.

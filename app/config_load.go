@@ -68,6 +68,7 @@ type loader struct {
 	suspects []string        // paths that a fault of the file may have been meant for
 	fromEnv  map[string]bool // paths whose value came from the environment
 	ignored  []string        // variables that are set and not read
+	obsolete []string        // keys and variables of former versions
 	// fileLost is set when nothing of the file could be used. What it would have
 	// said is unknown then, and judging the defaults in its place would accuse the
 	// operator of things the file may well set right.
@@ -112,7 +113,21 @@ func (l *loader) warnings() []string {
 	if len(l.ignored) > 0 {
 		warnings = append(warnings, strings.Join(l.ignored, ", ")+" set but not read: variables count only with -env")
 	}
+	if len(l.obsolete) > 0 {
+		warnings = append(warnings, strings.Join(l.obsolete, ", ")+
+			" no longer has an effect, since all commands to Redis share one connection: remove it")
+	}
 	return warnings
+}
+
+// isObsolete reports whether a key had a meaning in a former version. It is no
+// reason to refuse the start.
+func isObsolete(path string) bool { return path == "redis.pool_size" || path == "redis.pool_timeout" }
+
+// obsoleteEnv reports whether a variable stands for such a key.
+func obsoleteEnv(name string) bool {
+	path, ok := strings.CutPrefix(name, envPrefix+"REDIS__")
+	return ok && isObsolete("redis."+strings.ToLower(path))
 }
 
 // setInEnv returns which of our variables the environment has.
@@ -229,6 +244,10 @@ func (l *loader) refuseUnknownEnv(known []string) {
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) {
+			continue
+		}
+		if obsoleteEnv(name) {
+			l.obsolete = append(l.obsolete, name)
 			continue
 		}
 		l.faults = append(l.faults, Fault{

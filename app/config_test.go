@@ -91,7 +91,7 @@ func TestAcceptedForms(t *testing.T) {
 		`{"application":{"target_host":"https://[::1]:8443/"}}`,
 		`{"application":{"token":{"algorithm":"HS512"}}}`,
 		`{"application":{"token":{"jwt_secret":"","algorithm":"ES256","public_key_file":"key.pem"}}}`,
-		`{"redis":{"addr":"[::1]:6379","tls":true,"tls_ca_file":"ca.pem","pool_size":50}}`,
+		`{"redis":{"addr":"[::1]:6379","tls":true,"tls_ca_file":"ca.pem","client_side_cache":false}}`,
 		`{"rate_limit":{"window":"24h"}}`,
 		`{"telemetry":{"trusted_proxies":["10.0.0.0/8","192.0.2.1","fd00::/8"]}}`,
 		`{"telemetry":{"traces":{"endpoint":"grpcs://collector:4317","sample_ratio":0.25}}}`,

@@ -68,7 +68,7 @@ func (l *loader) validateTimeouts() {
 	for _, path := range []string{
 		"server_timeouts.readHeaderTimeout", "server_timeouts.readTimeout", "server_timeouts.writeTimeout",
 		"server_timeouts.idleTimeout", "server_timeouts.shutdownTimeout",
-		"redis.dial_timeout", "redis.timeout", "redis.pool_timeout",
+		"redis.dial_timeout", "redis.timeout",
 		"upstream.dial_timeout", "upstream.response_timeout",
 	} {
 		l.expect(path, l.positive(path))
@@ -92,7 +92,6 @@ func (l *loader) validateTimeouts() {
 func (l *loader) validateStore() {
 	l.expect("redis.addr", func(c *Config) (string, string) { return badAddress(c.Redis.Addr) })
 	l.expect("redis.db", l.notNegative("redis.db"))
-	l.expect("redis.pool_size", l.notNegative("redis.pool_size"))
 	l.expect("redis.tls_ca_file", func(c *Config) (string, string) {
 		// Whoever names authorities expects encryption; plain text must not be
 		// what they silently get.

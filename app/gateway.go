@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/singleflight"
 
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
@@ -33,17 +33,17 @@ const maxResponseHeaderBytes = 256 << 10
 type Gateway struct {
 	cfg       Config
 	log       *logrus.Logger
-	redis     *redis.Client
+	redis     *redisstore.Client
 	providers *telemetry.Providers
 
 	public   *http.Server    // the pipeline, /health and /ready
 	metrics  *http.Server    // /metrics
 	upstream *http.Transport // the way to the backend
 
-	store      *storeCheck  // what /ready asks
-	readiness  readiness    // what it found last
-	draining   atomic.Bool  // /ready says no
-	inFlight   atomic.Int64 // handlers that run, also of connections that were upgraded
+	asking     singleflight.Group // of /ready, for Redis
+	readiness  readiness          // what it found last
+	draining   atomic.Bool        // /ready says no
+	inFlight   atomic.Int64       // handlers that run, also of connections that were upgraded
 	cancelBase context.CancelCauseFunc
 }
 
@@ -58,8 +58,10 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	client := redisstore.NewClient(options)
-	providers, err := newTelemetry(ctx, cfg.Telemetry, client)
+	g := &Gateway{cfg: cfg, log: logger, readiness: readiness{log: logger}}
+	options.Changed = g.redisChanged
+	g.redis = redisstore.NewClient(options)
+	providers, err := newTelemetry(ctx, cfg.Telemetry, g.redis)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +73,7 @@ func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gatewa
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{
-		cfg: cfg, log: logger, redis: client, providers: providers,
-		store: newStoreCheck(options), readiness: readiness{log: logger},
-	}
+	g.providers = providers
 	pipeline, err := g.newPipeline(auth, recorder)
 	if err != nil {
 		return nil, err
@@ -95,15 +94,14 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 	if err != nil {
 		return nil, err
 	}
-	budget := time.Duration(g.cfg.Redis.Timeout)
-	counter := redisstore.NewCounter(g.redis, time.Duration(g.cfg.RateLimit.Window), budget, nil)
+	counter := redisstore.NewCounter(g.redis, time.Duration(g.cfg.RateLimit.Window), nil)
 	if err := g.providers.ClockOffset(counter.ClockOffset); err != nil {
 		return nil, err
 	}
 	return middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			auth,
-			middleware.NewTokenLookup(redisstore.NewTokens(g.redis, budget), nil),
+			middleware.NewTokenLookup(redisstore.NewTokens(g.redis), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{
 				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == onErrorAllow,

@@ -6,13 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
@@ -41,8 +40,8 @@ func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
 		DB:          cfg.DB,
 		DialTimeout: time.Duration(cfg.DialTimeout),
 		Timeout:     time.Duration(cfg.Timeout),
-		PoolTimeout: time.Duration(cfg.PoolTimeout),
-		PoolSize:    cfg.PoolSize,
+
+		ClientSideCache: cfg.ClientSideCache,
 	}
 	if cfg.TLS {
 		host, _, err := net.SplitHostPort(cfg.Addr)
@@ -59,7 +58,7 @@ func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
 	return o, nil
 }
 
-func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client) (*telemetry.Providers, error) {
+func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redisstore.Client) (*telemetry.Providers, error) {
 	providers, err := telemetry.Setup(ctx, telemetry.Config{
 		ServiceName: cfg.ServiceName,
 		Version:     Version,
@@ -73,7 +72,11 @@ func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redis.Client
 	if err != nil {
 		return nil, err
 	}
-	return providers, providers.Redis(client)
+	client.SetInstrument(telemetry.EveryCommand{})
+	err = errors.Join(providers.Redis(client.Traced()), providers.RedisPipeline(func() telemetry.PipelineStats {
+		return telemetry.PipelineStats(client.Stats())
+	}))
+	return providers, err
 }
 
 // keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived

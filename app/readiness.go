@@ -5,11 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sync/singleflight"
-
-	"tyk_proxy/middleware/redisstore"
 )
 
 // readinessPause is the least time between two lines about readiness: a Redis
@@ -48,28 +44,15 @@ func (r *readiness) note(asked, answered time.Time, err error) {
 	r.log.Info("ready")
 }
 
-// storeCheck asks Redis whether it answers, over a connection of its own: one
-// that waits behind the requests would call Redis gone when the gateway is busy,
-// and have the load balancer move that load to the others. Probes that come
-// together share one answer, because anybody may probe.
-type storeCheck struct {
-	client *redis.Client
-	budget time.Duration
-	asking singleflight.Group
-}
-
-func newStoreCheck(o redisstore.Options) *storeCheck {
-	o.PoolSize = 1
-	// No request waits for it, so it may have to connect first.
-	return &storeCheck{client: redisstore.NewClient(o), budget: o.DialTimeout + o.Timeout}
-}
-
-// checkStore asks whether Redis answers, and notes it. It takes no longer than
-// its budget, whatever becomes of ctx.
+// checkStore asks whether Redis answers what requests ask, and notes it. It asks
+// over a connection of its own: a probe that waits behind the requests would
+// call Redis gone when the gateway is busy, and have the load balancer move that
+// load to the others. Probes that come together share one answer, because
+// anybody may probe.
 func (g *Gateway) checkStore(ctx context.Context) error {
-	_, err, _ := g.store.asking.Do("", func() (any, error) {
+	_, err, _ := g.asking.Do("", func() (any, error) {
 		asked := time.Now()
-		err := redisstore.Ping(ctx, g.store.client, g.store.budget)
+		err := g.redis.Probe(ctx)
 		// A check that the stop ended says nothing about Redis.
 		if !g.draining.Load() {
 			g.readiness.note(asked, time.Now(), err)
@@ -77,4 +60,13 @@ func (g *Gateway) checkStore(ctx context.Context) error {
 		return nil, err
 	})
 	return err
+}
+
+// redisChanged logs that Redis fell silent, or that it answers again.
+func (g *Gateway) redisChanged(reason error) {
+	if reason != nil {
+		g.log.WithError(reason).Warn("Redis is silent")
+		return
+	}
+	g.log.Info("Redis answers again")
 }

@@ -3,14 +3,18 @@ package app
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 	logged "github.com/sirupsen/logrus/hooks/test"
+
+	"tyk_proxy/middleware/redisstore"
 )
 
 // readinessLines returns what a log has about readiness, in order.
@@ -113,10 +117,10 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := newStoreCheck(options)
-	defer store.client.Close()
+	client := redisstore.NewClient(options)
+	defer client.Close()
 	logger, hook := logged.NewNullLogger()
-	g := &Gateway{cfg: cfg, store: store, readiness: readiness{log: logger}}
+	g := &Gateway{cfg: cfg, redis: client, readiness: readiness{log: logger}}
 	g.draining.Store(true)
 	if g.checkStore(t.Context()) == nil {
 		t.Error("a Redis that is not there answers")
@@ -126,21 +130,44 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	}
 }
 
-// A gateway all of whose connections are in use is busy, and Redis is well.
-func TestReadyWhileThePoolIsExhausted(t *testing.T) {
+// An outage is told of once, when it is noticed, and so is its end.
+func TestSilenceInTheLog(t *testing.T) {
 	redis := miniredis.RunT(t)
-	cfg := testConfig(redis.Addr(), backend(t))
-	cfg.Redis.PoolSize = 1
-	r := startGateway(t, cfg)
-	conn := r.g.redis.Conn()
-	defer conn.Close()
-	if err := conn.Ping(t.Context()).Err(); err != nil { // takes the pool's connection
+	logger, hook := logged.NewNullLogger()
+	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)
+	if err := r.g.redis.Available(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.g.redis.Ping(t.Context()).Err(); err == nil {
-		t.Fatal("the pool still has a connection; the test shows nothing")
+	lines := func() (lines []string) {
+		for _, entry := range hook.AllEntries() {
+			if strings.HasPrefix(entry.Message, "Redis") {
+				lines = append(lines, entry.Level.String()+" "+entry.Message)
+			}
+		}
+		return lines
 	}
-	r.want(r.gateway+"/ready", "", http.StatusOK, "")
+	record(t, redis)
+	token := sign(t, jwt.SigningMethodHS256, []byte(DemoSecret))
+	await := func(status int, want ...string) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			got := r.get(r.gateway+"/api/v1/test", token)
+			diff := cmp.Diff(want, lines())
+			if got.status == status && diff == "" {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("status %d, want %d; log (-want +got):\n%s", got.status, status, diff)
+			}
+		}
+	}
+	await(http.StatusOK)
+	redis.Close()
+	await(http.StatusServiceUnavailable, "warning Redis is silent")
+	if err := redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	await(http.StatusOK, "warning Redis is silent", "info Redis answers again")
 }
 
 func awaitReadiness(t *testing.T, hook *logged.Hook, probe func(), want ...string) {

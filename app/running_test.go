@@ -42,7 +42,7 @@ func testConfig(redis, target string) Config {
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
 	// A busy machine is not an outage.
-	cfg.Redis.Timeout, cfg.Redis.PoolTimeout = Duration(time.Second), Duration(time.Second)
+	cfg.Redis.Timeout = Duration(time.Second)
 	cfg.RateLimit.Window = Duration(24 * time.Hour) // no test runs across its end, except at midnight
 	cfg.Log = LogConfig{Level: "Info", Format: "json"}
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0

@@ -62,6 +62,9 @@ func listen(ctx context.Context, key, host string, port int) (net.Listener, erro
 // orchestrator sends: it gets the drain delay. Any other signal, such as
 // Ctrl-C, starts the stop at once. A second signal ends everything at once.
 func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan os.Signal) error {
+	// The first requests find the connections open. A Redis that is away holds the
+	// start up for no longer than it takes to find out.
+	_ = g.redis.Open(ctx) // checkStore tells
 	failed := make(chan error, 2)
 	var serving sync.WaitGroup
 	defer serving.Wait() // a listener is closed for certain only when its Serve has returned
@@ -115,7 +118,7 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 	case <-time.After(drainDelay):
 	case <-ctx.Done():
 	}
-	errs := []error{g.closePublic(ctx), g.redis.Close(), g.store.client.Close()}
+	errs := []error{g.closePublic(ctx), g.redis.Close()}
 	g.upstream.CloseIdleConnections()
 	g.closeMetrics(ctx)
 	flush, cancelFlush := context.WithTimeout(ctx, flushTimeout)

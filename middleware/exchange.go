@@ -45,11 +45,12 @@ type Step struct {
 // Quota is where a token stands in its current window.
 type Quota struct {
 	Limit     int64         // requests per window
-	Used      int64         // requests in this window so far, this one and refused ones included
+	Used      int64         // requests in this window so far, this one and those refused by Redis included
 	Remaining int64         // requests left in this window; never negative
 	Window    time.Duration // the window's length; 0 where no limit was consulted
 	Reset     time.Duration // from the decision to the end of the window
 	ResetAt   time.Time     // the end of the window, by the limiter's clock
+	Source    string        // [SourceRedis] or [SourceMemory]
 }
 
 // RetryAfter is the Retry-After of a request that the quota refuses: the rest of

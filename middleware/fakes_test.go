@@ -55,11 +55,13 @@ func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Token, error) {
 
 type countFunc func(context.Context, string) (Usage, error)
 
-func (f countFunc) Count(ctx context.Context, apiKey string) (Usage, error) { return f(ctx, apiKey) }
+func (f countFunc) Count(ctx context.Context, apiKey string, _ int64) (Usage, error) {
+	return f(ctx, apiKey)
+}
 
 // usage is a count in a window of a minute that ends 41.2 s from now.
 func usage(count int64) Usage {
-	return Usage{Count: count, Window: time.Minute, Reset: 41200 * time.Millisecond, End: time.Unix(1767366300, 0)}
+	return Usage{Count: count, Window: time.Minute, Reset: 41200 * time.Millisecond, End: time.Unix(1767366300, 0), Source: SourceRedis}
 }
 
 type stageFunc struct {

@@ -97,6 +97,7 @@ const (
 	ClientCanceled
 	ShuttingDown
 
+	Overloaded
 	Panicked
 
 	reasonCount
@@ -243,6 +244,10 @@ var reasons = [reasonCount]ReasonInfo{
 		"The gateway is shutting down.", "",
 	},
 
+	Overloaded: {
+		"overloaded", StageAny, Fail, http.StatusServiceUnavailable,
+		"The gateway is overloaded.", "",
+	},
 	Panicked: {
 		"panicked", StageAny, Fail, http.StatusInternalServerError,
 		"The gateway failed.", "",

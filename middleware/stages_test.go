@@ -32,6 +32,7 @@ func lookupRows() []lookupRow {
 		{"unknown, wrapped", nil, fmt.Errorf("looking up: %w", ErrTokenUnknown), TokenUnknown},
 		{"unreadable", nil, fmt.Errorf("%w: why", ErrRecordInvalid), RecordInvalid},
 		{"unavailable", nil, fmt.Errorf("%w: why", ErrUnavailable), StoreUnavailable},
+		{"overloaded", nil, fmt.Errorf("%w: why", ErrOverloaded), Overloaded},
 		// An error that the port does not name is an outage, never a bad token.
 		{"unnamed error", nil, errors.New("surprise"), StoreUnavailable},
 		{"deadline", nil, context.DeadlineExceeded, StoreUnavailable},
@@ -184,6 +185,7 @@ func limitRows() []limitRow {
 		{"largest count", 1, math.MaxInt64, nil, RateLimited, 0, false},
 		{"unavailable", 10, 0, fmt.Errorf("%w: why", ErrUnavailable), LimiterUnavailable, 0, false},
 		{"unnamed error", 10, 0, errors.New("surprise"), LimiterUnavailable, 0, false},
+		{"overloaded", 10, 0, fmt.Errorf("%w: why", ErrOverloaded), Overloaded, 0, false}, // also when failing open
 	}
 	for _, row := range rows {
 		row.name, row.failOpen = "failing open: "+row.name, true
@@ -216,7 +218,7 @@ func TestRateLimit(t *testing.T) {
 			var want Quota
 			if row.err == nil {
 				u := usage(row.count)
-				want = Quota{row.limit, u.Count, row.remaining, u.Window, u.Reset, u.End}
+				want = Quota{row.limit, u.Count, row.remaining, u.Window, u.Reset, u.End, u.Source}
 			}
 			if diff := cmp.Diff(want, ex.Quota); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -17,6 +17,8 @@ var (
 	ErrRecordInvalid = errors.New("token record invalid")
 	// ErrUnavailable means the store did not answer in time, or not usefully.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrOverloaded means too many requests already wait for the store.
+	ErrOverloaded = errors.New("store overloaded")
 )
 
 // MaxRecordSize bounds a token's record, in bytes.
@@ -33,8 +35,8 @@ type Token struct {
 // TokenStore finds token records. Implementations are safe for concurrent use.
 type TokenStore interface {
 	// Lookup returns the record of an api key for which [ValidAPIKey] holds. Its
-	// error is [ErrTokenUnknown], [ErrRecordInvalid] or [ErrUnavailable],
-	// perhaps wrapped; it never names the key.
+	// error is [ErrTokenUnknown], [ErrRecordInvalid], [ErrUnavailable] or
+	// [ErrOverloaded], perhaps wrapped; it never names the key.
 	Lookup(ctx context.Context, apiKey string) (*Token, error)
 }
 
@@ -122,6 +124,8 @@ func (l *TokenLookup) Check(ctx context.Context, ex *Exchange) Outcome {
 		return Outcome{Reason: TokenUnknown}
 	case errors.Is(err, ErrRecordInvalid):
 		return Outcome{Reason: RecordInvalid, Err: err}
+	case errors.Is(err, ErrOverloaded):
+		return Outcome{Reason: Overloaded, Err: err}
 	case err != nil:
 		return Outcome{Reason: StoreUnavailable, Err: err}
 	case !l.now().Before(token.ExpiresAt):

@@ -39,7 +39,7 @@ func startStack(t *testing.T) *stack {
 		"TYK_PROX_MONITORING__PORT=" + port(metrics),
 		"TYK_PROX_TELEMETRY__TRACES__ENDPOINT=grpc://" + jaeger.OTLP,
 		// Five processes share a small machine: an outage is not what is tested.
-		"TYK_PROX_REDIS__TIMEOUT=3s", "TYK_PROX_REDIS__POOL_TIMEOUT=3s",
+		"TYK_PROX_REDIS__TIMEOUT=3s",
 	})
 	own := storetest.FreeAddr(t)
 	s.prometheus = "http://" + own

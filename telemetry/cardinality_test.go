@@ -39,7 +39,7 @@ const maxSeries = 31_000
 func labelSets() map[string]int {
 	return map[string]int{
 		metricStageDuration: stages * verdicts,
-		metricDecisions:     len(middleware.Reasons()) - 1 + stages, // a panic can be any stage's
+		metricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload
 		metricDegraded:      stages,
 		metricUtilization:   1,
 		metricRetryAfter:    1,
@@ -52,10 +52,16 @@ func labelSets() map[string]int {
 		metricServerActive:   methods * 2,
 		metricClientDuration: forwarded * (answers + goErrors),
 		metricDBDuration:     operations * redisEnds,
-		metricPoolCount:      2,
-		metricPoolMax:        1,
-		metricPoolPending:    1,
-		metricPoolTimeouts:   1,
+		metricRedisQueued:    1,
+		metricRedisWaiting:   1,
+		metricRedisCommands:  1,
+		metricRedisBatches:   1,
+		metricRedisRefused:   1,
+		metricRedisSilent:    1,
+		metricRedisChanges:   1,
+		metricCacheHits:      1,
+		metricCacheMisses:    1,
+		metricCacheEntries:   1,
 	}
 }
 

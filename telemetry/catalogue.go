@@ -61,10 +61,16 @@ const (
 	metricServerActive   = "http.server.active_requests"
 	metricClientDuration = "http.client.request.duration"
 	metricDBDuration     = "db.client.operation.duration"
-	metricPoolCount      = "db.client.connection.count"
-	metricPoolMax        = "db.client.connection.max"
-	metricPoolPending    = "db.client.connection.pending_requests"
-	metricPoolTimeouts   = "db.client.connection.timeouts"
+	metricRedisQueued    = "gateway.redis.queued"
+	metricRedisWaiting   = "gateway.redis.waiting"
+	metricRedisCommands  = "gateway.redis.commands"
+	metricRedisBatches   = "gateway.redis.batches"
+	metricRedisRefused   = "gateway.redis.refused"
+	metricRedisSilent    = "gateway.redis.silent"
+	metricRedisChanges   = "gateway.redis.changes"
+	metricCacheHits      = "gateway.redis.cache.hits"
+	metricCacheMisses    = "gateway.redis.cache.misses"
+	metricCacheEntries   = "gateway.redis.cache.entries"
 )
 
 // Catalogue returns every metric that the gateway records through
@@ -97,14 +103,17 @@ func Catalogue() []Metric {
 			[]attribute.Key{attrMethod, attrStatus, attrErrorType}, requestBuckets()},
 		{metricDBDuration, KindHistogram, "s", "Duration of Redis commands.",
 			[]attribute.Key{attrDBSystem, attrDBOp, attrErrorType}, stageBuckets()},
-		{metricPoolCount, KindUpDownCounter, "{connection}", "Connections to Redis.",
-			[]attribute.Key{attrPoolName, attrPoolState}, nil},
-		{metricPoolMax, KindUpDownCounter, "{connection}", "Most connections to Redis that may be open.",
-			[]attribute.Key{attrPoolName}, nil},
-		{metricPoolPending, KindUpDownCounter, "{request}", "Commands that wait for a connection to Redis.",
-			[]attribute.Key{attrPoolName}, nil},
-		{metricPoolTimeouts, KindCounter, "{timeout}", "Commands that waited for a connection to Redis in vain.",
-			[]attribute.Key{attrPoolName}, nil},
+		{metricRedisQueued, KindUpDownCounter, "{command}", "Commands that wait to be sent to Redis.", nil, nil},
+		{metricRedisWaiting, KindUpDownCounter, "{command}", "Commands that wait to be sent or for their answer.", nil, nil},
+		{metricRedisCommands, KindCounter, "{command}", "Commands for the shared connection to Redis, those included that " +
+			"were refused.", nil, nil},
+		{metricRedisBatches, KindCounter, "{batch}", "Batches of commands that were sent to Redis.", nil, nil},
+		{metricRedisRefused, KindCounter, "{command}", "Commands that were refused because too many waited.", nil, nil},
+		{metricRedisSilent, KindGauge, "{state}", "1 while Redis does not answer and nothing is sent to it, else 0.", nil, nil},
+		{metricRedisChanges, KindCounter, "{change}", "How often Redis fell silent or answered again.", nil, nil},
+		{metricCacheHits, KindCounter, "{record}", "Records that were in memory.", nil, nil},
+		{metricCacheMisses, KindCounter, "{record}", "Records that were not in memory, or waited for another reader.", nil, nil},
+		{metricCacheEntries, KindUpDownCounter, "{record}", "Records in memory.", nil, nil},
 	}
 }
 

@@ -57,8 +57,6 @@ const (
 	attrErrorType = semconv.ErrorTypeKey
 	attrDBSystem  = semconv.DBSystemNameKey
 	attrDBOp      = semconv.DBOperationNameKey
-	attrPoolName  = semconv.DBClientConnectionPoolNameKey
-	attrPoolState = semconv.DBClientConnectionStateKey
 )
 
 // Keys of log lines that are no attributes.

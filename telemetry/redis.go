@@ -33,8 +33,18 @@ func (p *Providers) Redis(client *redis.Client) error {
 		return err
 	}
 	client.AddHook(newCommandTimer(duration))
-	return observePool(meter, client)
+	return nil
 }
+
+// EveryCommand is the instrument of a client all of whose commands pass through
+// its hooks.
+type EveryCommand struct{}
+
+// Traced reports true.
+func (EveryCommand) Traced(context.Context) bool { return true }
+
+// Command does nothing, since the hooks have seen the command.
+func (EveryCommand) Command(context.Context, string, time.Time, time.Duration, error) {}
 
 // commandTimer is a go-redis hook that times commands.
 type commandTimer struct {
@@ -49,7 +59,7 @@ type commandOutcome struct{ operation, errorType string }
 func newCommandTimer(duration metric.Float64Histogram) *commandTimer {
 	t := &commandTimer{duration: duration, options: make(map[commandOutcome][]metric.RecordOption)}
 	for _, operation := range []string{"GETRANGE", "EVALSHA", "EVAL", "PING", other} {
-		for _, errorType := range []string{"", "timeout", "pool", "network", "reply"} {
+		for _, errorType := range []string{"", "timeout", "overloaded", "network", "reply"} {
 			labels := []attribute.KeyValue{attrDBSystem.String("redis"), attrDBOp.String(operation)}
 			if errorType != "" {
 				labels = append(labels, attrErrorType.String(errorType))
@@ -97,8 +107,8 @@ func redisErrorType(err error) string {
 	switch {
 	case err == nil, errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return ""
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
-		return "pool"
+	case errors.Is(err, redis.ErrAutoPipelineQueueFull):
+		return "overloaded"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.As(err, &reply):
@@ -108,35 +118,66 @@ func redisErrorType(err error) string {
 	}
 }
 
-// observePool reports the state of the client's connection pool.
-func observePool(meter metric.Meter, client *redis.Client) error {
-	gauge := func(name string) (metric.Int64ObservableUpDownCounter, error) {
-		m := metricNamed(name)
-		return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+// PipelineStats is what the shared connection to Redis has done since the start,
+// and what it does now; see redisstore.Stats.
+type PipelineStats struct {
+	Queued, Waiting                     int64
+	Silent                              bool
+	Commands, Batches, Refused, Changes uint64
+	CacheHits, CacheMisses              uint64
+	CacheEntries                        int64
+}
+
+// RedisPipeline reports the state of the shared connection to Redis and of the
+// client-side cache.
+func (p *Providers) RedisPipeline(read func() PipelineStats) error {
+	meter := p.Meters.Meter(scope)
+	values := map[string]func(PipelineStats) int64{
+		metricRedisQueued:   func(s PipelineStats) int64 { return s.Queued },
+		metricRedisWaiting:  func(s PipelineStats) int64 { return s.Waiting },
+		metricRedisCommands: func(s PipelineStats) int64 { return int64(s.Commands) }, //nolint:gosec // a count of this process
+		metricRedisBatches:  func(s PipelineStats) int64 { return int64(s.Batches) },  //nolint:gosec // the same
+		metricRedisRefused:  func(s PipelineStats) int64 { return int64(s.Refused) },  //nolint:gosec // the same
+		metricRedisChanges:  func(s PipelineStats) int64 { return int64(s.Changes) },  //nolint:gosec // the same
+		metricRedisSilent: func(s PipelineStats) int64 {
+			if s.Silent {
+				return 1
+			}
+			return 0
+		},
+		metricCacheHits:    func(s PipelineStats) int64 { return int64(s.CacheHits) },   //nolint:gosec // the same
+		metricCacheMisses:  func(s PipelineStats) int64 { return int64(s.CacheMisses) }, //nolint:gosec // the same
+		metricCacheEntries: func(s PipelineStats) int64 { return s.CacheEntries },
 	}
-	count, err1 := gauge(metricPoolCount)
-	most, err2 := gauge(metricPoolMax)
-	pending, err3 := gauge(metricPoolPending)
-	m := metricNamed(metricPoolTimeouts)
-	timeouts, err4 := meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return fmt.Errorf("creating the pool's metrics: %w", err)
+	instruments := make(map[string]metric.Int64Observable, len(values))
+	observed := make([]metric.Observable, 0, len(values))
+	for name := range values {
+		instrument, err := newObservable(meter, metricNamed(name))
+		if err != nil {
+			return fmt.Errorf("creating the metric %s: %w", name, err)
+		}
+		instruments[name] = instrument
+		observed = append(observed, instrument)
 	}
-	pool := attrPoolName.String(client.Options().Addr)
-	all := metric.WithAttributeSet(attribute.NewSet(pool))
-	idle := metric.WithAttributeSet(attribute.NewSet(pool, attrPoolState.String("idle")))
-	used := metric.WithAttributeSet(attribute.NewSet(pool, attrPoolState.String("used")))
 	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		stats := client.PoolStats()
-		o.ObserveInt64(count, int64(stats.IdleConns), idle)
-		o.ObserveInt64(count, int64(stats.TotalConns)-int64(stats.IdleConns), used)
-		o.ObserveInt64(most, int64(client.Options().PoolSize), all)
-		o.ObserveInt64(pending, int64(stats.PendingRequests), all)
-		o.ObserveInt64(timeouts, int64(stats.Timeouts), all)
+		stats := read()
+		for name, value := range values {
+			o.ObserveInt64(instruments[name], value(stats))
+		}
 		return nil
-	}, count, most, pending, timeouts)
+	}, observed...)
 	if err != nil {
-		return fmt.Errorf("observing the pool: %w", err)
+		return fmt.Errorf("observing the connection to Redis: %w", err)
 	}
 	return nil
+}
+
+func newObservable(meter metric.Meter, m Metric) (metric.Int64Observable, error) {
+	if m.Kind == KindCounter {
+		return meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	}
+	if m.Kind == KindGauge {
+		return meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	}
+	return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
 }

@@ -25,7 +25,7 @@ func startGateway(t *testing.T, redis string) string {
 	cfg := app.DefaultConfig()
 	cfg.Application.TargetHost, cfg.Application.Port = backend.URL, 0
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0
-	cfg.Redis.Addr, cfg.Redis.Timeout, cfg.Redis.PoolTimeout = redis, app.Duration(5*time.Second), app.Duration(5*time.Second)
+	cfg.Redis.Addr, cfg.Redis.Timeout = redis, app.Duration(5*time.Second)
 	cfg.Upstream.ResponseTimeout = app.Duration(3 * time.Second)
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)

@@ -200,7 +200,7 @@ func testConfig(redis, target string) app.Config {
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
 	// A busy machine is not an outage.
-	cfg.Redis.Timeout, cfg.Redis.PoolTimeout = app.Duration(500*time.Millisecond), app.Duration(250*time.Millisecond)
+	cfg.Redis.Timeout = app.Duration(500 * time.Millisecond)
 	cfg.RateLimit.Window = app.Duration(24 * time.Hour) // no test runs across its end, except at midnight
 	cfg.Log = app.LogConfig{Level: "Debug", Format: "json"}
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0

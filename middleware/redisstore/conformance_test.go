@@ -59,7 +59,7 @@ func tokenBackend(tb testing.TB, addr string) storetest.TokenBackend {
 	}
 	ctx := context.Background()
 	return storetest.TokenBackend{
-		Store: redisstore.NewTokens(newClient(tb, options(addr, patience)), patience),
+		Store: redisstore.NewTokens(newClient(tb, options(addr, patience))),
 		Put: func(apiKey, record string, ttl time.Duration) {
 			must(admin.Set(ctx, redisstore.TokenPrefix+apiKey, record, ttl).Err())
 		},
@@ -88,7 +88,7 @@ func TestCounters(t *testing.T) {
 			mini := startMini(tb, clock)
 			client := newClient(tb, options(mini.Addr(), patience))
 			return storetest.CounterBackend{
-				Counter: redisstore.NewCounter(client, time.Minute, patience, clock.Now),
+				Counter: redisstore.NewCounter(client, time.Minute, clock.Now),
 				Window:  time.Minute,
 				Advance: advance(mini, clock),
 				Fail:    mini.Close,
@@ -102,7 +102,7 @@ func TestCounters(t *testing.T) {
 			server := storetest.StartRedis(tb)
 			client := newClient(tb, options(server.Addr, patience))
 			return storetest.CounterBackend{
-				Counter: redisstore.NewCounter(client, window, patience, nil),
+				Counter: redisstore.NewCounter(client, window, nil),
 				Window:  window,
 				Advance: time.Sleep,
 				Fail:    server.Stop,
@@ -127,17 +127,26 @@ func restart(tb testing.TB, mini *miniredis.Miniredis) func() {
 	}
 }
 
-// TestPing: readiness follows Redis both ways.
-func TestPing(t *testing.T) {
-	mini := miniredis.RunT(t)
-	client := newClient(t, options(mini.Addr(), patience))
-	if err := redisstore.Ping(t.Context(), client, patience); err != nil {
-		t.Errorf("Redis answers, and Ping says %v", err)
+// TestProbe: readiness follows Redis both ways, and takes no PING for an answer.
+func TestProbe(t *testing.T) {
+	server := storetest.StartRedis(t)
+	client := newClient(t, options(server.Addr, patience))
+	if err := client.Probe(t.Context()); err != nil {
+		t.Errorf("Redis answers, and Probe says %v", err)
 	}
-	mini.Close()
-	storetest.CheckError(t, redisstore.Ping(t.Context(), client, patience), middleware.ErrUnavailable, apiKey)
-	restart(t, mini)()
-	if err := redisstore.Ping(t.Context(), client, patience); err != nil {
-		t.Errorf("Redis answers again, and Ping says %v", err)
+	admin := newAdmin(t, server.Addr)
+	for _, readOnly := range []string{"0", "10000"} { // min-replicas-to-write of a Redis without replicas
+		if err := admin.ConfigSet(t.Context(), "min-replicas-to-write", readOnly).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Probe(t.Context()); (err == nil) != (readOnly == "0") {
+			t.Errorf("with %s replicas needed to write Probe says %v", readOnly, err)
+		}
+	}
+	server.Stop()
+	storetest.CheckError(t, client.Probe(t.Context()), middleware.ErrUnavailable, apiKey)
+	server.Restart()
+	if err := client.Probe(t.Context()); err != nil {
+		t.Errorf("Redis answers again, and Probe says %v", err)
 	}
 }

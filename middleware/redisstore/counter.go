@@ -2,14 +2,10 @@ package redisstore
 
 import (
 	"context"
-	_ "embed" // the script
 	"errors"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"tyk_proxy/middleware"
 )
@@ -27,9 +23,6 @@ const counterGrace = time.Second
 // then.
 const windowAttempts = 3
 
-//go:embed window.lua
-var windowLua string
-
 // Counter is the [middleware.Counter] on Redis: one script, one round trip,
 // exact across any number of gateways.
 //
@@ -41,27 +34,21 @@ var windowLua string
 // reply and asks again. It remembers that difference, so a gateway whose clock
 // is wrong pays the second round trip once, not for every request.
 type Counter struct {
-	client redis.UniversalClient
-	script *redis.Script
+	client *Client
 	window time.Duration
-	budget time.Duration
 	now    func() time.Time
+	spent  spentCache
+	script windowScript
 	offset atomic.Int64 // Redis' clock minus ours, nanoseconds
 }
 
 // NewCounter returns a counter of windows of whole seconds, aligned to the Unix
-// epoch. The budget bounds one Count; now may be nil for time.Now.
-func NewCounter(client redis.UniversalClient, window, budget time.Duration, now func() time.Time) *Counter {
+// epoch; now may be nil for time.Now.
+func NewCounter(client *Client, window time.Duration, now func() time.Time) *Counter {
 	if now == nil {
 		now = time.Now
 	}
-	return &Counter{
-		client: client,
-		script: redis.NewScript(windowLua),
-		window: window,
-		budget: budget,
-		now:    now,
-	}
+	return &Counter{client: client, window: window, now: now, spent: newSpentCache(), script: newWindowScript()}
 }
 
 // ClockOffset returns how far Redis' clock was ahead of ours when they were
@@ -69,12 +56,18 @@ func NewCounter(client redis.UniversalClient, window, budget time.Duration, now 
 func (c *Counter) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
 // Count implements [middleware.Counter].
-func (c *Counter) Count(ctx context.Context, apiKey string) (middleware.Usage, error) {
-	ctx, cancel := withBudget(ctx, c.budget)
-	defer cancel()
-	believed := c.now().Add(c.ClockOffset())
+func (c *Counter) Count(ctx context.Context, apiKey string, limit int64) (middleware.Usage, error) {
+	now := c.now()
+	believed := now.Add(c.ClockOffset())
+	if err := c.client.Available(); err != nil {
+		return middleware.Usage{}, err
+	}
+	if usage, ok := c.spent.find(apiKey, limit, c.windowStart(believed), now, believed, c.window); ok {
+		return usage, nil
+	}
 	for range windowAttempts {
-		reply, err := c.countAt(ctx, apiKey, c.windowStart(believed))
+		asked := c.now()
+		reply, err := c.countAt(ctx, apiKey, c.windowStart(believed), asked)
 		switch {
 		case err != nil:
 			return middleware.Usage{}, unavailable(err)
@@ -82,32 +75,34 @@ func (c *Counter) Count(ctx context.Context, apiKey string) (middleware.Usage, e
 			// Somebody else wrote it: it would admit more than the limit.
 			return middleware.Usage{}, unavailable(errors.New("the counter is below 1"))
 		case reply.counted:
-			end := c.windowStart(reply.clock).Add(c.window)
-			return middleware.Usage{Count: reply.count, Window: c.window, Reset: end.Sub(reply.clock), End: end}, nil
+			end := time.Unix(reply.start, 0).Add(c.window)
+			c.spent.learn(apiKey, limit, reply, asked, end)
+			return middleware.Usage{
+				Count: reply.count, Window: c.window, Reset: end.Sub(reply.clock), End: end, Source: middleware.SourceRedis,
+			}, nil
 		}
 		believed = reply.clock
 	}
 	return middleware.Usage{}, unavailable(errors.New("the window changed faster than Redis answered"))
 }
 
-func (c *Counter) windowStart(t time.Time) time.Time {
-	seconds := int64(c.window / time.Second)
-	return time.Unix(t.Unix()-t.Unix()%seconds, 0)
+// windowStart returns when the window of a time began, Unix seconds.
+func (c *Counter) windowStart(t time.Time) int64 {
+	return t.Unix() - t.Unix()%int64(c.window/time.Second)
 }
 
 // countReply is what the script answers.
 type countReply struct {
 	counted bool
 	count   int64
+	start   int64     // of the window, Unix seconds
 	clock   time.Time // Redis'
 }
 
 // countAt runs the script and compares the clocks.
-func (c *Counter) countAt(ctx context.Context, apiKey string, start time.Time) (countReply, error) {
-	second := strconv.FormatInt(start.Unix(), 10)
-	asked := c.now()
-	reply, err := c.script.Run(ctx, c.client, []string{CounterPrefix + apiKey + ":" + second},
-		second, int64(c.window/time.Second), (c.window + counterGrace).Milliseconds()).Int64Slice()
+func (c *Counter) countAt(ctx context.Context, apiKey string, start int64, asked time.Time) (countReply, error) {
+	reply, err := c.script.run(ctx, c.client.Process, counterKey(apiKey, start), start,
+		int64(c.window/time.Second), c.window+counterGrace)
 	if err != nil {
 		return countReply{}, err
 	}
@@ -117,5 +112,5 @@ func (c *Counter) countAt(ctx context.Context, apiKey string, start time.Time) (
 	clock := time.Unix(reply[2], reply[3]*int64(time.Microsecond))
 	roundTrip := c.now().Sub(asked)
 	c.offset.Store(int64(clock.Sub(asked.Add(roundTrip / 2))))
-	return countReply{counted: reply[0] == 1, count: reply[1], clock: clock}, nil
+	return countReply{counted: reply[0] == 1, count: reply[1], start: start, clock: clock}, nil
 }

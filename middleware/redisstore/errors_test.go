@@ -37,8 +37,8 @@ func TestErrorReplies(t *testing.T) {
 		kind, _, _ := strings.Cut(reply, " ")
 		t.Run(kind, func(t *testing.T) {
 			mini := miniredis.RunT(t)
-			p := newPorts(t, options(mini.Addr(), patience), patience)
-			p.warm(t, 1)
+			p := newPorts(t, options(mini.Addr(), patience))
+			p.warm(t)
 			asked := 0
 			mini.Server().SetPreHook(func(peer *server.Peer, cmd string, _ ...string) bool {
 				if cmd != "EVALSHA" && cmd != "GETRANGE" {
@@ -72,21 +72,21 @@ func TestRealErrorReplies(t *testing.T) {
 	t.Run("commands renamed", func(t *testing.T) {
 		s := storetest.StartRedis(t, "--rename-command", "GETRANGE", "", "--rename-command", "EVALSHA", "",
 			"--rename-command", "SET", "")
-		p := newPorts(t, options(s.Addr, patience), patience)
+		p := newPorts(t, options(s.Addr, patience))
 		countErr, lookupErr := p.use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
-		_, err := redisstore.Mint(t.Context(), p.client, mintRequest())
+		_, err := redisstore.Mint(t.Context(), p.admin, mintRequest())
 		if err == nil || strings.Contains(err.Error(), "args") || strings.Contains(err.Error(), "rate_limit") {
 			t.Error("Mint without SET succeeded, or its error tells what it wanted to write")
 		}
 	})
 	t.Run("counter below 1", func(t *testing.T) {
-		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience), patience)
+		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
 		window := time.Now().Unix() - time.Now().Unix()%60
 		for _, second := range []int64{window, window + 60} { // the minute may end meanwhile
 			key := redisstore.CounterPrefix + apiKey + ":" + strconv.FormatInt(second, 10)
-			if err := p.client.Set(t.Context(), key, -5, time.Hour).Err(); err != nil {
+			if err := p.admin.Set(t.Context(), key, -5, time.Hour).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -98,7 +98,7 @@ func TestRealErrorReplies(t *testing.T) {
 	})
 	t.Run("no memory", func(t *testing.T) {
 		s := storetest.StartRedis(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
-		countErr, lookupErr := newPorts(t, options(s.Addr, patience), patience).use(t.Context())
+		countErr, lookupErr := newPorts(t, options(s.Addr, patience)).use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		if lookupErr != nil {
 			t.Error("a Redis without memory cannot even be read")
@@ -107,20 +107,20 @@ func TestRealErrorReplies(t *testing.T) {
 	t.Run("password", func(t *testing.T) {
 		s := storetest.StartRedis(t, "--requirepass", "for-tests")
 		o := options(s.Addr, patience)
-		countErr, lookupErr := newPorts(t, o, patience).use(t.Context())
+		countErr, lookupErr := newPorts(t, o).use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
 		o.Password, o.DB = "for-tests", 3
-		if countErr, lookupErr := newPorts(t, o, patience).use(t.Context()); countErr != nil || lookupErr != nil {
+		if countErr, lookupErr := newPorts(t, o).use(t.Context()); countErr != nil || lookupErr != nil {
 			t.Error("the password was not used")
 		}
 		o.Password = "wrong"
-		countErr, _ = newPorts(t, o, patience).use(t.Context())
+		countErr, _ = newPorts(t, o).use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 	})
 	t.Run("a list under the counter's key", func(t *testing.T) {
 		mini := startMini(t, testClock())
-		p := newPorts(t, options(mini.Addr(), patience), patience)
+		p := newPorts(t, options(mini.Addr(), patience))
 		start := testClock().Now().Truncate(time.Minute).Unix()
 		if _, err := mini.Push(counterKey(start), "x"); err != nil {
 			t.Fatal(err)
@@ -133,15 +133,15 @@ func TestRealErrorReplies(t *testing.T) {
 // TestOversizeCostsLittle: a record of many MiB is not fetched.
 func TestOversizeCostsLittle(t *testing.T) {
 	s := storetest.StartRedis(t)
-	p := newPorts(t, options(s.Addr, patience), patience)
+	p := newPorts(t, options(s.Addr, patience))
 	record := storetest.Record(apiKey, 1, time.Now().Add(time.Hour), "/"+strings.Repeat("a", 8<<20))
-	if err := p.client.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
+	if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
 		t.Fatal("storing a large record failed")
 	}
-	before := info(t, p.client, "total_net_output_bytes")
+	before := info(t, p.admin, "total_net_output_bytes")
 	_, err := p.tokens.Lookup(t.Context(), apiKey)
 	storetest.CheckError(t, err, middleware.ErrRecordInvalid, apiKey)
-	if sent := info(t, p.client, "total_net_output_bytes") - before; sent > 2*middleware.MaxRecordSize {
+	if sent := info(t, p.admin, "total_net_output_bytes") - before; sent > 2*middleware.MaxRecordSize {
 		t.Errorf("Redis sent %d bytes, want little more than %d", sent, middleware.MaxRecordSize)
 	}
 }

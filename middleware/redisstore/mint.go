@@ -24,7 +24,7 @@ const minSecretBytes = 32
 // NewMintClient returns a client for a program that mints tokens: it has one
 // connection, and timeout bounds each step of using it.
 func NewMintClient(addr string, timeout time.Duration) *redis.Client {
-	return NewClient(Options{Addr: addr, DialTimeout: timeout, Timeout: timeout, PoolTimeout: timeout, PoolSize: 1})
+	return redis.NewClient(Options{Addr: addr, DialTimeout: timeout, Timeout: timeout}.base())
 }
 
 // MintRequest describes a token to be made.

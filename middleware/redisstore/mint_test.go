@@ -33,7 +33,7 @@ func mintRequest() redisstore.MintRequest {
 
 func mint(t *testing.T, mini *miniredis.Miniredis, r redisstore.MintRequest) redisstore.Minted {
 	t.Helper()
-	minted, err := redisstore.Mint(t.Context(), newClient(t, options(mini.Addr(), patience)), r)
+	minted, err := redisstore.Mint(t.Context(), newAdmin(t, mini.Addr()), r)
 	if err != nil {
 		t.Fatalf("minting: %v", err)
 	}
@@ -103,7 +103,7 @@ func TestMintedTokenWorks(t *testing.T) {
 	at := func(d time.Duration) middleware.Reason {
 		now := func() time.Time { return request.Now.Add(d) }
 		auth := middleware.NewAuth(middleware.AuthConfig{Algorithm: "HS256", Key: []byte(request.Secret), Now: now})
-		store := redisstore.NewTokens(newClient(t, options(mini.Addr(), patience)), patience)
+		store := redisstore.NewTokens(newClient(t, options(mini.Addr(), patience)))
 		ex := &middleware.Exchange{Request: httptest.NewRequest(http.MethodHead, "/files/a", nil)}
 		ex.Request.Header.Set("Authorization", "Bearer "+minted.JWT)
 		reason := middleware.ReasonNone
@@ -184,7 +184,7 @@ func TestMintRefuses(t *testing.T) {
 			mini := miniredis.RunT(t)
 			request := mintRequest()
 			c.change(&request)
-			minted, err := redisstore.Mint(t.Context(), newClient(t, options(mini.Addr(), patience)), request)
+			minted, err := redisstore.Mint(t.Context(), newAdmin(t, mini.Addr()), request)
 			if err == nil {
 				t.Fatal("minted")
 			}
@@ -213,7 +213,7 @@ func TestMintLimits(t *testing.T) {
 
 func TestMintWithoutRedis(t *testing.T) {
 	mini := miniredis.RunT(t)
-	client := newClient(t, options(mini.Addr(), patience))
+	client := newAdmin(t, mini.Addr())
 	mini.Close()
 	begin := time.Now()
 	minted, err := redisstore.Mint(t.Context(), client, mintRequest())

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ type CounterBackend struct {
 	Fail, Recover func()              // begin and end an outage, which may lose the counts
 }
 
+// unlimited is a limit that no test reaches.
+const unlimited = math.MaxInt64
+
 // RunCounter checks that a counter keeps the contract of [middleware.Counter].
 // The factory returns one without counts for every call.
 func RunCounter(t *testing.T, factory func(testing.TB) CounterBackend) {
@@ -25,6 +29,7 @@ func RunCounter(t *testing.T, factory func(testing.TB) CounterBackend) {
 	for name, test := range map[string]func(*testing.T, CounterBackend){
 		"counts":        counterCounts,
 		"boundary":      counterBoundary,
+		"used up":       counterUsedUp,
 		"outage":        counterOutage,
 		"caller leaves": counterCallerLeaves,
 		"concurrency":   counterConcurrency,
@@ -35,7 +40,7 @@ func RunCounter(t *testing.T, factory func(testing.TB) CounterBackend) {
 
 func count(t *testing.T, b CounterBackend, apiKey string) middleware.Usage {
 	t.Helper()
-	usage, err := b.Counter.Count(t.Context(), apiKey)
+	usage, err := b.Counter.Count(t.Context(), apiKey, unlimited)
 	if err != nil {
 		CheckError(t, err, nil, apiKey)
 		t.Fatal("the request was not counted")
@@ -104,11 +109,46 @@ func counterBoundary(t *testing.T, b CounterBackend) {
 	}
 }
 
+// counterUsedUp: what is beyond the limit is refused whether it is counted or
+// not, until the window ends or the limit is another.
+func counterUsedUp(t *testing.T, b CounterBackend) {
+	const limit = 2
+	freshWindow(t, b)
+	use := func(limit int64) middleware.Usage {
+		t.Helper()
+		usage, err := b.Counter.Count(t.Context(), suiteKey, limit)
+		CheckError(t, err, nil, suiteKey)
+		checkUsage(t, b, usage)
+		return usage
+	}
+	for want := int64(1); want <= limit; want++ {
+		if usage := use(limit); usage.Count != want {
+			t.Errorf("count is %d inside the limit, want %d", usage.Count, want)
+		}
+	}
+	var last middleware.Usage
+	for range 5 {
+		if last = use(limit); last.Count <= limit {
+			t.Errorf("count is %d beyond the limit of %d", last.Count, limit)
+		}
+	}
+	if usage := use(unlimited); usage.Count < limit+1 || usage.Count > limit+6 || usage.Source != middleware.SourceRedis {
+		t.Errorf("with a higher limit the count is %d from %s", usage.Count, usage.Source)
+	}
+	if usage := count(t, b, suiteKey+"0"); usage.Count != 1 {
+		t.Errorf("another key's count is %d, want 1", usage.Count)
+	}
+	b.Advance(use(limit).Reset)
+	if usage := use(limit); usage.Count != 1 || !usage.End.Equal(last.End.Add(b.Window)) {
+		t.Errorf("count is %d until %s in the next window, want 1 until %s", usage.Count, usage.End, last.End.Add(b.Window))
+	}
+}
+
 func counterOutage(t *testing.T, b CounterBackend) {
 	count(t, b, suiteKey)
 	b.Fail()
 	for range 20 { // beyond any pool that still seemed healthy
-		usage, err := b.Counter.Count(t.Context(), suiteKey)
+		usage, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
 		CheckError(t, err, middleware.ErrUnavailable, suiteKey)
 		if usage != (middleware.Usage{}) {
 			t.Errorf("a usage came with the error: %+v", usage)
@@ -116,7 +156,7 @@ func counterOutage(t *testing.T, b CounterBackend) {
 	}
 	b.Recover()
 	await(t, func() error {
-		_, err := b.Counter.Count(t.Context(), suiteKey)
+		_, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
 		return err
 	})
 }
@@ -126,7 +166,7 @@ func counterCallerLeaves(t *testing.T, b CounterBackend) {
 	freshWindow(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := b.Counter.Count(ctx, suiteKey)
+	_, err := b.Counter.Count(ctx, suiteKey, unlimited)
 	CheckError(t, err, nil, suiteKey)
 	if usage := count(t, b, suiteKey); usage.Count != 2 {
 		t.Errorf("count is %d, want 2", usage.Count)
@@ -140,7 +180,7 @@ func counterConcurrency(t *testing.T, b CounterBackend) {
 	for range callers {
 		running.Go(func() {
 			for range each {
-				usage, err := b.Counter.Count(t.Context(), suiteKey)
+				usage, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
 				CheckError(t, err, nil, suiteKey)
 				tally.Add(usage)
 			}

@@ -101,7 +101,14 @@ func (f *Fake) Lookup(_ context.Context, apiKey string) (*middleware.Token, erro
 }
 
 // Count implements [middleware.Counter]: the fixed window in plain Go.
-func (f *Fake) Count(_ context.Context, apiKey string) (middleware.Usage, error) {
+func (f *Fake) Count(_ context.Context, apiKey string, _ int64) (middleware.Usage, error) {
+	return f.use(apiKey, 1)
+}
+
+// Usage returns where a key stands, without counting.
+func (f *Fake) Usage(apiKey string) (middleware.Usage, error) { return f.use(apiKey, 0) }
+
+func (f *Fake) use(apiKey string, requests int64) (middleware.Usage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failure != nil {
@@ -110,12 +117,13 @@ func (f *Fake) Count(_ context.Context, apiKey string) (middleware.Usage, error)
 	now := f.now()
 	seconds := int64(f.window / time.Second)
 	counter := fakeCounter{apiKey: apiKey, start: now.Unix() / seconds * seconds}
-	f.counts[counter]++
+	f.counts[counter] += requests
 	end := time.Unix(counter.start+seconds, 0)
 	return middleware.Usage{
 		Count:  f.counts[counter],
 		Window: f.window,
 		Reset:  end.Sub(now),
 		End:    end,
+		Source: middleware.SourceRedis,
 	}, nil
 }

@@ -1,0 +1,156 @@
+package redisstore_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
+	"tyk_proxy/middleware/storetest"
+)
+
+// spender is a counter on miniredis whose clock and the gateway's are the test's.
+type spender struct {
+	*redisstore.Counter
+
+	t       *testing.T
+	advance func(time.Duration)
+	forget  func() // deletes all counters
+}
+
+func newSpender(t *testing.T, window time.Duration) spender {
+	t.Helper()
+	clock := storetest.NewClock(time.Unix(1_800_000_000, 0))
+	mini := startMini(t, clock)
+	client := newClient(t, options(mini.Addr(), patience))
+	return spender{redisstore.NewCounter(client, window, clock.Now), t, advance(mini, clock), mini.FlushAll}
+}
+
+// use counts one request and checks where the answer came from and whether the
+// request is within its limit.
+func (s spender) use(limit int64, source string, within bool) middleware.Usage {
+	s.t.Helper()
+	usage, err := s.Count(s.t.Context(), apiKey, limit)
+	storetest.CheckError(s.t, err, nil, apiKey)
+	if usage.Source != source || (usage.Count <= limit) != within {
+		s.t.Errorf("count %d of %d from %s, want it from %s and within the limit: %t", usage.Count, limit, usage.Source, source, within)
+	}
+	return usage
+}
+
+// TestRefusedFromMemory: a key that used up its window is refused without Redis
+// until the window ends, its limit changes or a second has passed.
+func TestRefusedFromMemory(t *testing.T) {
+	const window = 10 * time.Second
+	spend := func(t *testing.T) spender {
+		s := newSpender(t, window)
+		s.use(2, middleware.SourceRedis, true)
+		s.use(2, middleware.SourceRedis, true)
+		s.use(2, middleware.SourceMemory, false)
+		return s
+	}
+	t.Run("usage", func(t *testing.T) {
+		s := spend(t)
+		s.advance(300 * time.Millisecond)
+		usage := s.use(2, middleware.SourceMemory, false)
+		if usage.Reset != window-300*time.Millisecond || !usage.End.Equal(time.Unix(1_800_000_010, 0)) || usage.Window != window {
+			t.Errorf("%+v", usage)
+		}
+	})
+	t.Run("a second later", func(t *testing.T) {
+		s := spend(t)
+		s.advance(999 * time.Millisecond)
+		s.use(2, middleware.SourceMemory, false)
+		s.advance(time.Millisecond)
+		s.use(2, middleware.SourceRedis, false)
+		s.use(2, middleware.SourceMemory, false)
+	})
+	t.Run("another limit", func(t *testing.T) {
+		s := spend(t)
+		s.use(3, middleware.SourceRedis, true)
+		s.use(3, middleware.SourceMemory, false)
+		s.use(2, middleware.SourceRedis, false) // lowered again
+		s.use(5, middleware.SourceRedis, true)
+	})
+	t.Run("window's end", func(t *testing.T) {
+		s := newSpender(t, window)
+		s.advance(window - 400*time.Millisecond)
+		s.use(1, middleware.SourceRedis, true)
+		s.use(1, middleware.SourceMemory, false)
+		s.advance(399 * time.Millisecond)
+		s.use(1, middleware.SourceMemory, false)
+		s.advance(time.Millisecond)
+		s.use(1, middleware.SourceRedis, true)
+	})
+	t.Run("counters deleted", func(t *testing.T) {
+		s := spend(t)
+		s.forget()
+		s.use(2, middleware.SourceMemory, false)
+		s.advance(time.Second)
+		s.use(2, middleware.SourceRedis, true)
+	})
+}
+
+// TestNotRefusedFromMemoryInTheNextWindow: while windows of a second end, no
+// gateway refuses a key in a window in which it has requests left, whatever the
+// gateway's clock says.
+func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
+	const limit = 3
+	counters := shifted(t, storetest.StartRedis(t).Addr, 4, time.Second, 2*time.Second)
+	var mu sync.Mutex
+	admitted := map[time.Time]int{}
+	var callers sync.WaitGroup
+	deadline := time.Now().Add(4 * time.Second)
+	for _, counter := range counters {
+		callers.Go(func() {
+			for time.Now().Before(deadline) {
+				usage, err := counter.Count(t.Context(), apiKey, limit)
+				storetest.CheckError(t, err, nil, apiKey)
+				if usage.Count <= limit {
+					mu.Lock()
+					admitted[usage.End]++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if len(admitted) < 4 {
+		t.Errorf("requests were admitted in %d windows", len(admitted))
+	}
+	for end, n := range admitted {
+		if n != limit {
+			t.Errorf("%d admitted in the window until %s, want %d", n, end, limit)
+		}
+	}
+}
+
+// TestParsedAgain: a record that was parsed is parsed again as soon as its text
+// differs, and no error of another text remains.
+func TestParsedAgain(t *testing.T) {
+	p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
+	for _, limit := range []int{1, 1, 2, 1, 2, 2} {
+		p.put(t, limit)
+		first := p.limit(t)
+		if again := p.limit(t); first != int64(limit) || again != first {
+			t.Errorf("limits %d and %d, want %d", first, again, limit)
+		}
+	}
+	for _, text := range []string{"", "{}", strings.Repeat("x", middleware.MaxRecordSize+1)} {
+		if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, text, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		want := middleware.ErrRecordInvalid
+		if text == "" {
+			want = middleware.ErrTokenUnknown
+		}
+		_, err := p.tokens.Lookup(t.Context(), apiKey)
+		storetest.CheckError(t, err, want, apiKey)
+	}
+	p.put(t, 3)
+	if got := p.limit(t); got != 3 {
+		t.Errorf("limit %d after a record that could not be read", got)
+	}
+}
