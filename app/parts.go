@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -72,11 +71,14 @@ func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redisstore.C
 	if err != nil {
 		return nil, err
 	}
-	client.SetInstrument(telemetry.EveryCommand{})
-	err = errors.Join(providers.Redis(client.Traced()), providers.RedisPipeline(func() telemetry.PipelineStats {
+	instrument, err := providers.Redis(client.Traced())
+	if err != nil {
+		return nil, err
+	}
+	client.SetInstrument(instrument)
+	return providers, providers.RedisPipeline(func() telemetry.PipelineStats {
 		return telemetry.PipelineStats(client.Stats())
-	}))
-	return providers, err
+	})
 }
 
 // keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived

@@ -71,7 +71,7 @@ func (r *Recorder) learned(req *requestState, ex *middleware.Exchange, stage str
 			AttrRemaining.Int64(ex.Quota.Remaining),
 			AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			AttrWindow.Float64(ex.Quota.Window.Seconds()),
-			AttrSource.String(sourceRedis))
+			AttrSource.String(ex.Quota.Source))
 	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
 		learned = append(learned, attrStatus.Int(ex.Upstream.Status))
 	}

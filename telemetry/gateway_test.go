@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/redisstore"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -89,6 +90,36 @@ func newGatewayWith(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExpor
 	}
 	g.handler = middleware.TrustBoundary(trusted, instrumented)
 	tb.Cleanup(func() { _ = g.providers.Shutdown(context.WithoutCancel(tb.Context())) })
+	return g
+}
+
+// newGatewayOn is newGateway whose records and counters are in Redis.
+func newGatewayOn(tb testing.TB, cfg TracesConfig, client *redisstore.Client) *gateway {
+	tb.Helper()
+	g := newGateway(tb, cfg, tracetest.NewInMemoryExporter())
+	instrument, err := g.providers.Redis(client.Traced())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	client.SetInstrument(instrument)
+	tb.Cleanup(func() { _ = client.Close() })
+	transport, err := g.providers.Transport(roundTripper(g.answer))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pipeline := middleware.NewPipeline(middleware.PipelineConfig{
+		Stages: []middleware.Stage{
+			middleware.NewAuth(middleware.AuthConfig{Algorithm: "HS256", Key: []byte(gatewaySecret)}),
+			middleware.NewTokenLookup(redisstore.NewTokens(client), nil),
+			middleware.RouteCheck{},
+			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: redisstore.NewCounter(client, time.Minute, nil)}),
+		},
+		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: &url.URL{Scheme: "http", Host: "backend:80"}, Transport: transport}),
+		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
+	})
+	if g.handler, err = g.providers.Server(pipeline, 8080, nil); err != nil {
+		tb.Fatal(err)
+	}
 	return g
 }
 

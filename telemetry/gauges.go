@@ -37,24 +37,12 @@ func (d *degraded) mark(stage string) {
 	}
 }
 
-func (d *degraded) observe(meter metric.Meter) error {
-	m := metricNamed(metricDegraded)
-	_, err := meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			now := d.now()
-			for stage, last := range d.last {
-				value := int64(0)
-				if at := last.Load(); at != 0 && now.Sub(time.Unix(0, at)) < degradedFor {
-					value = 1
-				}
-				o.Observe(value, metric.WithAttributes(AttrStage.String(stage)))
-			}
-			return nil
-		}))
-	if err != nil {
-		return fmt.Errorf("creating %s: %w", m.Name, err)
+func (d *degraded) observe(o observation) {
+	now := d.now()
+	for stage, last := range d.last {
+		at := last.Load()
+		o(oneIf(at != 0 && now.Sub(time.Unix(0, at)) < degradedFor), AttrStage.String(stage))
 	}
-	return nil
 }
 
 // ClockOffset reports how far the limiter's clock is ahead of this process'.
@@ -78,15 +66,5 @@ func (p *Providers) observeLog(log *logrus.Logger) error {
 	if writer, ok := log.Out.(*LogWriter); ok {
 		dropped = writer.Dropped
 	}
-	m := metricNamed(metricLogDropped)
-	_, err := p.Meters.Meter(scope).Int64ObservableCounter(m.Name,
-		metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(dropped())
-			return nil
-		}))
-	if err != nil {
-		return fmt.Errorf("creating %s: %w", m.Name, err)
-	}
-	return nil
+	return p.observe(metricLogDropped, func(o observation) { o(dropped()) })
 }

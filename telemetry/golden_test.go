@@ -131,6 +131,7 @@ func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middlew
 func quotaOf(used int64) middleware.Quota {
 	return middleware.Quota{
 		Limit: 10, Used: used, Remaining: max(0, 10-used), Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
+		Source: middleware.SourceRedis,
 	}
 }
 

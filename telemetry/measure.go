@@ -31,6 +31,36 @@ func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
 	return counter, nil
 }
 
+// observation reports one value of an instrument that is read at each scrape.
+type observation func(value int64, labels ...attribute.KeyValue)
+
+// observe has a metric of the catalogue read at each scrape.
+func (p *Providers) observe(name string, read func(observation)) error {
+	m, meter := metricNamed(name), p.Meters.Meter(scope)
+	var instrument metric.Int64Observable
+	var err error
+	switch m.Kind { //nolint:exhaustive // a histogram is recorded, not read
+	case KindCounter:
+		instrument, err = meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	case KindGauge:
+		instrument, err = meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	default:
+		instrument, err = meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	}
+	if err == nil {
+		_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+			read(func(value int64, labels ...attribute.KeyValue) {
+				o.ObserveInt64(instrument, value, metric.WithAttributes(labels...))
+			})
+			return nil
+		}, instrument)
+	}
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", m.Name, err)
+	}
+	return nil
+}
+
 // readyOptions are ready-made options of one histogram, by label values. The first
 // measurement of a series makes them; later ones only look them up. It is safe
 // for concurrent use.
@@ -115,7 +145,7 @@ type activeCount struct {
 	seen atomic.Bool // there was one: the series exists
 }
 
-func newActiveRequests(meter metric.Meter) (*activeRequests, error) {
+func (p *Providers) newActiveRequests() (*activeRequests, error) {
 	a := &activeRequests{counts: make(map[activeKey]*activeCount)}
 	for _, method := range []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
@@ -123,20 +153,13 @@ func newActiveRequests(meter metric.Meter) (*activeRequests, error) {
 	} {
 		a.counts[activeKey{method, false}], a.counts[activeKey{method, true}] = &activeCount{}, &activeCount{}
 	}
-	m := metricNamed(metricServerActive)
-	_, err := meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			for key, count := range a.counts {
-				if count.seen.Load() {
-					o.Observe(count.now.Load(), metric.WithAttributes(attrMethod.String(key.method), attrScheme.String(scheme(key.tls))))
-				}
+	return a, p.observe(metricServerActive, func(o observation) {
+		for key, count := range a.counts {
+			if count.seen.Load() {
+				o(count.now.Load(), attrMethod.String(key.method), attrScheme.String(scheme(key.tls)))
 			}
-			return nil
-		}))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
-	}
-	return a, nil
+		}
+	})
 }
 
 // begin counts a request in; the caller counts it out of what is returned.
@@ -161,23 +184,16 @@ func scheme(tls bool) string {
 // increase.
 type fateCounter struct{ counts map[string]*atomic.Int64 }
 
-func newFateCounter(meter metric.Meter, name string, fates ...string) (*fateCounter, error) {
+func (p *Providers) newFateCounter(name string, fates ...string) (*fateCounter, error) {
 	c := &fateCounter{counts: make(map[string]*atomic.Int64)}
 	for _, fate := range fates {
 		c.counts[fate] = &atomic.Int64{}
 	}
-	m := metricNamed(name)
-	_, err := meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			for fate, count := range c.counts {
-				o.Observe(count.Load(), metric.WithAttributes(AttrFate.String(fate)))
-			}
-			return nil
-		}))
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
-	}
-	return c, nil
+	return c, p.observe(name, func(o observation) {
+		for fate, count := range c.counts {
+			o(count.Load(), AttrFate.String(fate))
+		}
+	})
 }
 
 func (c *fateCounter) add(fate string, n int) { c.counts[fate].Add(int64(n)) }

@@ -83,9 +83,6 @@ const (
 	fateDropped  = "dropped"  // there was no room for it in memory
 )
 
-// sourceRedis is the [AttrSource] of a limit that was counted in Redis.
-const sourceRedis = "redis"
-
 // other stands for everything beyond a closed set, as semantic conventions
 // have it.
 const other = "_OTHER"

@@ -80,7 +80,7 @@ func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 	if r.count, err = newCounter(meter, metricDecisions); err != nil {
 		return err
 	}
-	return r.degraded.observe(meter)
+	return r.tracing.observe(metricDegraded, r.degraded.observe)
 }
 
 // StageStarted implements [middleware.Observer].

@@ -12,100 +12,84 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.24.0" // the version that redisotel speaks
 )
 
-// Redis instruments a client. Spans come from redisotel, without statements,
-// which contain api keys, and without callers, since walking the stack costs
-// more than all the rest. Metrics are our own: redisotel's are in milliseconds
-// and under names that semantic conventions have left behind.
-func (p *Providers) Redis(client *redis.Client) error {
+// RedisInstrument learns of every Redis command. It implements
+// redisstore.Instrument.
+type RedisInstrument struct {
+	duration metric.Float64Histogram
+	ready    *readyOptions[commandOutcome]
+}
+
+// Redis instruments the client that the commands of sampled requests pass, and
+// returns the instrument of all commands. Spans come from redisotel, without
+// statements, which contain api keys, and without callers, since walking the
+// stack costs more than all the rest. Metrics are our own: redisotel's are in
+// milliseconds and under names that semantic conventions have left behind.
+func (p *Providers) Redis(client *redis.Client) (*RedisInstrument, error) {
 	if err := redisotel.InstrumentTracing(client,
 		redisotel.WithTracerProvider(discreetTracers{p.Tracers}),
 		redisotel.WithDBStatement(false),
 		redisotel.WithCallerEnabled(false),
 		redisotel.WithDialFilter(true),
 	); err != nil {
-		return fmt.Errorf("tracing Redis: %w", err)
+		return nil, fmt.Errorf("tracing Redis: %w", err)
 	}
-	meter := p.Meters.Meter(scope)
-	duration, err := newHistogram(meter, metricDBDuration)
+	address := client.Options().Addr
+	p.redisAttributes = append(addressAttributes(address),
+		semconv.DBSystemRedis, semconv.DBConnectionString("redis://"+address))
+	duration, err := newHistogram(p.Meters.Meter(scope), metricDBDuration)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	client.AddHook(newCommandTimer(duration))
-	return nil
+	return &RedisInstrument{duration: duration, ready: newReadyOptions(commandLabels)}, nil
 }
 
-// EveryCommand is the instrument of a client all of whose commands pass through
-// its hooks.
-type EveryCommand struct{}
+// Traced reports whether a command belongs to a sampled request.
+func (*RedisInstrument) Traced(ctx context.Context) bool {
+	req := requestFrom(ctx)
+	return req != nil && req.sampled
+}
 
-// Traced reports true.
-func (EveryCommand) Traced(context.Context) bool { return true }
-
-// Command does nothing, since the hooks have seen the command.
-func (EveryCommand) Command(context.Context, string, time.Time, time.Duration, error) {}
-
-// commandTimer is a go-redis hook that times commands.
-type commandTimer struct {
-	duration metric.Float64Histogram
-	options  map[commandOutcome][]metric.RecordOption
+// Command measures a command, and notes it if its request is not sampled.
+func (i *RedisInstrument) Command(ctx context.Context, name string, started time.Time, elapsed time.Duration, err error) {
+	i.duration.Record(ctx, elapsed.Seconds(), i.ready.of(commandOutcome{operationLabel(name), redisErrorType(err)})...)
+	if req := requestFrom(ctx); req != nil && !req.sampled {
+		req.note(call{name: name, started: started, elapsed: elapsed, err: err})
+	}
 }
 
 type commandOutcome struct{ operation, errorType string }
 
-// The commands that the gateway sends, and how they can end. Others are
-// "_OTHER": the sets are closed because both become labels.
-func newCommandTimer(duration metric.Float64Histogram) *commandTimer {
-	t := &commandTimer{duration: duration, options: make(map[commandOutcome][]metric.RecordOption)}
-	for _, operation := range []string{"GETRANGE", "EVALSHA", "EVAL", "PING", other} {
-		for _, errorType := range []string{"", "timeout", "overloaded", "network", "reply"} {
-			labels := []attribute.KeyValue{attrDBSystem.String("redis"), attrDBOp.String(operation)}
-			if errorType != "" {
-				labels = append(labels, attrErrorType.String(errorType))
-			}
-			t.options[commandOutcome{operation, errorType}] = []metric.RecordOption{
-				metric.WithAttributeSet(attribute.NewSet(labels...)),
-			}
-		}
+func commandLabels(o commandOutcome) []attribute.KeyValue {
+	labels := []attribute.KeyValue{attrDBSystem.String("redis"), attrDBOp.String(o.operation)}
+	if o.errorType != "" {
+		labels = append(labels, attrErrorType.String(o.errorType))
 	}
-	return t
+	return labels
 }
 
-// DialHook implements redis.Hook.
-func (*commandTimer) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessPipelineHook implements redis.Hook.
-func (*commandTimer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-// ProcessHook implements redis.Hook.
-func (t *commandTimer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		started := time.Now()
-		err := next(ctx, cmd)
-		elapsed := time.Since(started)
-		outcome := commandOutcome{strings.ToUpper(cmd.Name()), redisErrorType(err)}
-		options, ok := t.options[outcome]
-		if !ok {
-			options = t.options[commandOutcome{other, outcome.errorType}]
-		}
-		if req := requestFrom(ctx); req != nil && !req.sampled {
-			req.note(call{name: cmd.Name(), started: started, elapsed: elapsed, err: err})
-		}
-		t.duration.Record(ctx, elapsed.Seconds(), options...)
-		return err
+// operationLabel keeps the label a closed set: a command that the gateway does
+// not send is "_OTHER".
+func operationLabel(name string) string {
+	switch name {
+	case "GETRANGE", "EVALSHA", "EVAL", "PING":
+		return name
 	}
+	return other
 }
 
-// redisErrorType is the error.type of a command: "" where Redis answered with a
-// value, or with NOSCRIPT, which go-redis heals by itself.
+// redisErrorType is the error.type of a command: "" if Redis answered with a
+// value, or with NOSCRIPT, after which the script is sent in full.
 func redisErrorType(err error) string {
+	if err == nil {
+		return ""
+	}
 	var reply redis.Error
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return ""
 	case errors.Is(err, redis.ErrAutoPipelineQueueFull):
 		return "overloaded"
@@ -117,6 +101,9 @@ func redisErrorType(err error) string {
 		return "network"
 	}
 }
+
+// redisSpanName is the name that redisotel gives a command's span.
+func redisSpanName(name string) string { return strings.ToLower(name) }
 
 // PipelineStats is what the shared connection to Redis has done since the start,
 // and what it does now; see redisstore.Stats.
@@ -131,53 +118,30 @@ type PipelineStats struct {
 // RedisPipeline reports the state of the shared connection to Redis and of the
 // client-side cache.
 func (p *Providers) RedisPipeline(read func() PipelineStats) error {
-	meter := p.Meters.Meter(scope)
+	count := func(n uint64) int64 { return int64(n) } //nolint:gosec // a count of this process
 	values := map[string]func(PipelineStats) int64{
 		metricRedisQueued:   func(s PipelineStats) int64 { return s.Queued },
 		metricRedisWaiting:  func(s PipelineStats) int64 { return s.Waiting },
-		metricRedisCommands: func(s PipelineStats) int64 { return int64(s.Commands) }, //nolint:gosec // a count of this process
-		metricRedisBatches:  func(s PipelineStats) int64 { return int64(s.Batches) },  //nolint:gosec // the same
-		metricRedisRefused:  func(s PipelineStats) int64 { return int64(s.Refused) },  //nolint:gosec // the same
-		metricRedisChanges:  func(s PipelineStats) int64 { return int64(s.Changes) },  //nolint:gosec // the same
-		metricRedisSilent: func(s PipelineStats) int64 {
-			if s.Silent {
-				return 1
-			}
-			return 0
-		},
-		metricCacheHits:    func(s PipelineStats) int64 { return int64(s.CacheHits) },   //nolint:gosec // the same
-		metricCacheMisses:  func(s PipelineStats) int64 { return int64(s.CacheMisses) }, //nolint:gosec // the same
-		metricCacheEntries: func(s PipelineStats) int64 { return s.CacheEntries },
+		metricRedisCommands: func(s PipelineStats) int64 { return count(s.Commands) },
+		metricRedisBatches:  func(s PipelineStats) int64 { return count(s.Batches) },
+		metricRedisRefused:  func(s PipelineStats) int64 { return count(s.Refused) },
+		metricRedisChanges:  func(s PipelineStats) int64 { return count(s.Changes) },
+		metricRedisSilent:   func(s PipelineStats) int64 { return oneIf(s.Silent) },
+		metricCacheHits:     func(s PipelineStats) int64 { return count(s.CacheHits) },
+		metricCacheMisses:   func(s PipelineStats) int64 { return count(s.CacheMisses) },
+		metricCacheEntries:  func(s PipelineStats) int64 { return s.CacheEntries },
 	}
-	instruments := make(map[string]metric.Int64Observable, len(values))
-	observed := make([]metric.Observable, 0, len(values))
-	for name := range values {
-		instrument, err := newObservable(meter, metricNamed(name))
-		if err != nil {
-			return fmt.Errorf("creating the metric %s: %w", name, err)
+	for name, value := range values {
+		if err := p.observe(name, func(o observation) { o(value(read())) }); err != nil {
+			return err
 		}
-		instruments[name] = instrument
-		observed = append(observed, instrument)
-	}
-	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		stats := read()
-		for name, value := range values {
-			o.ObserveInt64(instruments[name], value(stats))
-		}
-		return nil
-	}, observed...)
-	if err != nil {
-		return fmt.Errorf("observing the connection to Redis: %w", err)
 	}
 	return nil
 }
 
-func newObservable(meter metric.Meter, m Metric) (metric.Int64Observable, error) {
-	if m.Kind == KindCounter {
-		return meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+func oneIf(set bool) int64 {
+	if set {
+		return 1
 	}
-	if m.Kind == KindGauge {
-		return meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	}
-	return meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+	return 0
 }

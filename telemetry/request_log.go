@@ -131,7 +131,7 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 	if ex.Quota.Window > 0 {
 		fields[string(AttrLimit)], fields[string(AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
 		fields[string(AttrReset)], fields[string(AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
-		fields[string(AttrSource)] = sourceRedis
+		fields[string(AttrSource)] = ex.Quota.Source
 	}
 	if n := malformedRules(ex); n > 0 && d.Stage == middleware.StageRouteCheck {
 		fields[string(AttrMalformedRules)] = n

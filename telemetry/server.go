@@ -31,7 +31,7 @@ type head struct {
 // to the one it claims to continue: it can neither switch tracing on nor off,
 // nor write into somebody else's trace.
 func (p *Providers) Server(next http.Handler, port int, trusted []netip.Prefix) (http.Handler, error) {
-	active, err := newActiveRequests(p.Meters.Meter(scope))
+	active, err := p.newActiveRequests()
 	if err != nil {
 		return nil, err
 	}

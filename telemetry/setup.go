@@ -104,13 +104,12 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 }
 
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
-	meter := p.Meters.Meter(scope)
 	var err error
-	p.traceFates, err = newFateCounter(meter, metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
+	p.traceFates, err = p.newFateCounter(metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
 	if err != nil {
 		return err
 	}
-	spanFates, err := newFateCounter(meter, metricSpans, fateExported, fateFailed, fateDropped)
+	spanFates, err := p.newFateCounter(metricSpans, fateExported, fateFailed, fateDropped)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (r *Recorder) writeStage(ctx context.Context, req *requestState, ex *middle
 func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, stageEnded time.Time) {
 	ended := c.started.Add(c.elapsed)
 	if c.url == nil {
-		_, span := r.tracing.Tracers.Tracer(scopeRedis).Start(ctx, c.name,
+		_, span := r.tracing.Tracers.Tracer(scopeRedis).Start(ctx, redisSpanName(c.name),
 			trace.WithTimestamp(c.started), trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(r.tracing.redisAttributes...))
 		if kind := redisErrorType(c.err); kind != "" {

@@ -7,11 +7,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"tyk_proxy/middleware/redisstore"
 )
 
 // What only the libraries say, by name: otelhttp marks the client span of a
@@ -77,6 +82,49 @@ func TestWrittenTraceIsTheLiveOne(t *testing.T) {
 				t.Errorf("-live +written:\n%s", diff)
 			}
 		})
+	}
+}
+
+// The same holds for the spans of Redis' commands: of one that is answered, of a
+// script that Redis does not know yet, and of an error reply.
+func TestWrittenRedisSpansAreTheLiveOnes(t *testing.T) {
+	server := miniredis.RunT(t)
+	for _, fault := range []string{"", "SCRIPT FLUSH", "LOADING Redis is loading the \"dataset\""} {
+		traces := make(map[float64]string)
+		for _, ratio := range []float64{0, 1} {
+			server.FlushAll()
+			client := redisstore.NewClient(redisstore.Options{Addr: server.Addr(), DialTimeout: time.Second, Timeout: time.Second})
+			g := newGatewayOn(t, TracesConfig{SampleRatio: ratio, KeepPerSecond: 10}, client)
+			if err := client.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			server.Set("token:k", `{"rate_limit":0,"expires_at":4102444800,"allowed_routes":["/a"]}`)
+			switch fault {
+			case "":
+			case "SCRIPT FLUSH":
+				g.scriptFlush(t, server.Addr())
+			default:
+				server.SetError(fault)
+			}
+			answer, spans := g.serve(t, request(t, untrustedPeer, "/a", bearer(t, "k")))
+			server.SetError("")
+			traces[ratio] = readable(t, answer, spans, "")
+			if !strings.Contains(traces[ratio], "getrange (client, scope "+scopeRedis+")") {
+				t.Errorf("%q: no span of the command in\n%s", fault, traces[ratio])
+			}
+		}
+		if diff := cmp.Diff(traces[1], traces[0]); diff != "" {
+			t.Errorf("%q: -live +written:\n%s", fault, diff)
+		}
+	}
+}
+
+func (*gateway) scriptFlush(t *testing.T, addr string) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer func() { _ = client.Close() }()
+	if err := client.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
 	}
 }
 
