@@ -17,7 +17,7 @@ var (
 // Read waits.
 type body struct {
 	conn *conn
-	ctx  context.Context //nolint:containedctx // The request's, whose end ends the body.
+	ctx  context.Context // the request's: its end ends the body
 	stop func() bool     // ends the watch over ctx; nil if there is none
 	keep bool            // the connection may be used again
 	src  io.ReadCloser   // net/http's; its Close would read all that is left, and is not used
@@ -43,7 +43,7 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case b.err != nil: // closed meanwhile
 		err = b.err
-	case err == io.EOF: //nolint:errorlint // io.Reader's contract: EOF itself.
+	case err == io.EOF:
 		b.err = err
 		b.release(b.keep)
 	default:

@@ -14,7 +14,6 @@ import (
 // Where the origin stops, and what its caller is told when time is up.
 func TestTimeouts(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		cause := errors.New("the cause")
 		for _, row := range []struct {
 			name, begun string
 			header      time.Duration
@@ -31,11 +30,7 @@ func TestTimeouts(t *testing.T) {
 			{"canceled in the body", hi[:len(hi)-1], 0, soon, `200 "h" of 2 canceled`},
 			{"canceled in a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nh", 0, soon, `200 "h" canceled`},
 			{"canceled in an endless body", "HTTP/1.1 200 OK\r\n\r\nh", 0, soon, `200 "h" canceled`},
-			{"canceled with a cause", "", 0, func(ctx context.Context) (context.Context, context.CancelFunc) {
-				ctx, cancel := context.WithCancelCause(ctx)
-				time.AfterFunc(30*time.Millisecond, func() { cancel(cause) })
-				return ctx, func() { cancel(nil) }
-			}, "invalid"},
+			{"canceled with a cause", "", 0, withCause, "invalid"},
 			{"canceled before it began", "", 0, func(ctx context.Context) (context.Context, context.CancelFunc) {
 				ctx, cancel := context.WithCancel(ctx)
 				cancel()
@@ -69,6 +64,12 @@ func soon(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	time.AfterFunc(30*time.Millisecond, cancel)
 	return ctx, cancel
+}
+
+func withCause(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	time.AfterFunc(30*time.Millisecond, func() { cancel(errors.New("the cause")) })
+	return ctx, func() { cancel(nil) }
 }
 
 // The header timeout ends with the headers, on a reused connection too, and

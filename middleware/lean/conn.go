@@ -97,14 +97,14 @@ func (c *conn) readHead(req *http.Request, trace *httptrace.ClientTrace, limit i
 	}
 }
 
-// mayRetry reports whether req, which failed with err on this connection, may
-// be sent again on a fresh one: the origin closed the connection while it was
-// idle, and it has not begun to answer.
-func (c *conn) mayRetry(req *http.Request, err error) bool {
-	if _, timeout := err.(timeoutError); timeout || req.Context().Err() != nil { //nolint:errorlint // It is never wrapped.
+// mayRetry reports whether req, which failed on this connection, may be sent
+// again on a fresh one: the origin closed the connection while it was idle, and
+// it has not begun to answer. A timeout is no such case.
+func (c *conn) mayRetry(req *http.Request) bool {
+	if c.err == nil || errors.Is(c.err, os.ErrDeadlineExceeded) || req.Context().Err() != nil {
 		return false
 	}
-	return c.reused && c.err != nil && !c.answered && (c.written == 0 || replayable(req))
+	return c.reused && !c.answered && (c.written == 0 || replayable(req))
 }
 
 // isQuiet reports whether an idle connection is still open and nothing came on

@@ -93,6 +93,41 @@ func TestNoRetryOnFreshConnection(t *testing.T) {
 	})
 }
 
+// An origin that has seen enough answers before it has read the request.
+func TestEarlyAnswer(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+			r.ReadByte()
+			io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			o.next(r)
+			o.next(r)
+		})
+		r := request(t, t.Context(), "", o.url)
+		r.Header.Set("X", strings.Repeat("x", 30<<10))
+		if got := told(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
+			t.Errorf("got %s", got)
+		}
+		o.clientClosed(t)
+	})
+}
+
+// A connection that cannot be looked at while it is idle is not kept.
+func TestConnectionWithoutDescriptor(t *testing.T) {
+	o := newOrigin(t, always(hi, false))
+	transport := newLean(t, o.url, func(f *http.Transport) {
+		f.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			return struct{ net.Conn }{c}, err
+		}
+	})
+	for range 2 {
+		if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
+			t.Errorf("got %s", got)
+		}
+		o.clientClosed(t)
+	}
+}
+
 // What the origin says unasked is never the answer to the next request.
 func TestUnsolicitedResponse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {

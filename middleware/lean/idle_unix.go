@@ -2,7 +2,10 @@
 
 package lean
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // idleChecked says that isQuiet works. Without it a byte that came while a
 // connection was idle would be taken for the answer to the next request.
@@ -13,5 +16,5 @@ const idleChecked = true
 // connection is not to be used. It saves no byte, since one is too many.
 func (c *conn) readNothing(fd uintptr) {
 	_, err := syscall.Read(int(fd), c.one[:])
-	c.quiet = err == syscall.EAGAIN //nolint:errorlint // A system call's error is a number.
+	c.quiet = errors.Is(err, syscall.EAGAIN)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,9 +19,7 @@ import (
 func TestConcurrentUse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for range 100 {
-				fmt.Fprintf(w, "%s\n", r.URL.RawQuery)
-			}
+			io.WriteString(w, strings.Repeat(r.URL.RawQuery+"\n", 100))
 		}))
 		defer upstream.Close()
 		u, err := url.Parse(upstream.URL)
@@ -48,10 +47,7 @@ func TestConcurrentUse(t *testing.T) {
 						res.Body.Close() // the client goes away
 						continue
 					}
-					want := ""
-					for range 100 {
-						want += id + "\n"
-					}
+					want := strings.Repeat(id+"\n", 100)
 					if body, err := io.ReadAll(res.Body); err != nil || string(body) != want {
 						t.Errorf("%s: got %d bytes, %v", id, len(body), err)
 					}
@@ -83,5 +79,20 @@ func BenchmarkRoundTrip(b *testing.B) {
 				res.Body.Close()
 			}
 		})
+	}
+}
+
+// What looking at an idle connection costs each request.
+func BenchmarkIdleCheck(b *testing.B) {
+	o := newOrigin(b, always(hi, false))
+	transport := newLean(b, o.url, nil)
+	ask(b, transport, b.Context(), "", o.url)
+	c := transport.idle.pop()
+	defer c.abort()
+	b.ReportAllocs()
+	for b.Loop() {
+		if !c.isQuiet() {
+			b.Fatal("the connection is not quiet")
+		}
 	}
 }

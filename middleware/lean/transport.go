@@ -118,7 +118,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := t.idle.get()
 	if c != nil {
 		res, err := t.exchange(c, req, trace)
-		if err == nil || !c.mayRetry(req, err) {
+		if err == nil || !c.mayRetry(req) {
 			return res, err
 		}
 	}
