@@ -169,3 +169,21 @@ func TestDialFailures(t *testing.T) {
 		}
 	})
 }
+
+// A whole body that was received before the cancellation may still be read; its
+// connection is gone, though.
+func TestCancelBeforeBufferedBodyIsRead(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, always(hi, false))
+		transport := newTransport(t, o.url, nil)
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			res, err := transport.RoundTrip(request(t, ctx, "POST", o.url))
+			cancel()
+			o.clientClosed(t)
+			if got := told(res, err); got != `200 "hi"` && got != `200 "" of 2 canceled` {
+				t.Errorf("got %s", got)
+			}
+		}
+	})
+}
