@@ -187,3 +187,22 @@ func TestCancelBeforeBufferedBodyIsRead(t *testing.T) {
 		}
 	})
 }
+
+// A cancellation that has begun may close the connection at any moment, also
+// after the body's end: the connection must not wait for the next request.
+func TestCancelDuringRelease(t *testing.T) {
+	o := newOrigin(t, always(hi, false))
+	transport := newLean(t, o.url, nil)
+	for begun, kept := range map[bool]bool{false: true, true: false} {
+		c, err := transport.connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &body{conn: c, ctx: t.Context(), stop: func() bool { return !begun }}
+		b.release(true)
+		if got := transport.idle.pop(); (got == c) != kept {
+			t.Errorf("cancellation begun: %t, connection kept: %t", begun, got == c)
+		}
+		c.abort()
+	}
+}

@@ -105,8 +105,6 @@ func TestRequestBytes(t *testing.T) {
 
 // What is not served here goes to net/http, which sends it or refuses it.
 func TestFallback(t *testing.T) {
-	o, heads := recorder(t)
-	transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
 	for name, row := range map[string]struct {
 		change func(r *http.Request)
 		sent   bool
@@ -131,6 +129,9 @@ func TestFallback(t *testing.T) {
 		"trailer":             {func(r *http.Request) { r.Trailer = http.Header{"X: y\r\n": nil} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			// An origin of its own: bytes may come late.
+			o, heads := recorder(t)
+			transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
 			r := request(t, t.Context(), "GET", o.url+"/")
 			if row.change(r); transport.serves(r) {
 				t.Error("the request is served here")
