@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"tyk_proxy/middleware/lean"
 )
 
 // gateway is a real server that runs all five stages in front of an upstream.
@@ -57,6 +59,11 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	var trusted []netip.Prefix
 	if change != nil {
 		change(gatewayConfig{g.Config, &pipeline, &proxy, transport, &trusted})
+	}
+	if proxy.Transport == http.RoundTripper(transport) {
+		l := lean.New(lean.Config{Origin: proxy.Target, Fallback: transport})
+		t.Cleanup(l.CloseIdleConnections)
+		proxy.Transport = l
 	}
 	pipeline.Forwarder = NewProxy(proxy)
 	g.journal = pipeline.Observer.(*journal)

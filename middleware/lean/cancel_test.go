@@ -1,0 +1,208 @@
+package lean
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// Where the origin stops, and what its caller is told when time is up.
+func TestTimeouts(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		for _, row := range []struct {
+			name, begun string
+			header      time.Duration
+			end         func(context.Context) (context.Context, context.CancelFunc)
+			want        string
+		}{
+			{"headers", "", 30 * time.Millisecond, nil, "timeout"},
+			{"half of the headers", "HTTP/1.1 200 OK\r\nContent", 30 * time.Millisecond, nil, "timeout"},
+			{"1xx only", "HTTP/1.1 103 Early Hints\r\n\r\n", 30 * time.Millisecond, nil, "timeout"},
+			{"deadline before the answer", "", 0, within, "timeout"},
+			{"deadline in the headers", "HTTP/1.1 200 OK\r\nContent", time.Minute, within, "timeout"},
+			{"deadline in the body", hi[:len(hi)-1], time.Minute, within, `200 "h" of 2 timeout`},
+			{"canceled before the answer", "", 0, soon, "canceled"},
+			{"canceled in the body", hi[:len(hi)-1], 0, soon, `200 "h" of 2 canceled`},
+			{"canceled in a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nh", 0, soon, `200 "h" canceled`},
+			{"canceled in an endless body", "HTTP/1.1 200 OK\r\n\r\nh", 0, soon, `200 "h" canceled`},
+			{"canceled with a cause", "", 0, withCause, "invalid"},
+			{"canceled before it began", "", 0, func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel()
+				return ctx, cancel
+			}, "canceled"},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				o := newOrigin(t, always(row.begun, false))
+				transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = row.header })
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if row.end != nil {
+					ctx, cancel = row.end(ctx)
+				}
+				defer cancel()
+				if got := ask(t, transport, ctx, "", o.url); got != row.want {
+					t.Errorf("got %s, want %s", got, row.want)
+				}
+				if o.accepted.Load() > 0 {
+					o.clientClosed(t)
+				}
+			})
+		}
+	})
+}
+
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 30*time.Millisecond)
+}
+
+func soon(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	time.AfterFunc(30*time.Millisecond, cancel)
+	return ctx, cancel
+}
+
+func withCause(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	time.AfterFunc(30*time.Millisecond, func() { cancel(errors.New("the cause")) })
+	return ctx, func() { cancel(nil) }
+}
+
+// The header timeout ends with the headers, on a reused connection too, and
+// does not spoil an idle one.
+func TestHeaderTimeoutIsForHeaders(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+			for o.next(r) {
+				io.WriteString(c, hi[:len(hi)-1])
+				if o.requests.Load() == 2 {
+					time.Sleep(150 * time.Millisecond)
+				}
+				io.WriteString(c, "i")
+			}
+		})
+		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
+		for range 3 {
+			if got := ask(t, transport, t.Context(), "POST", o.url); got != `200 "hi"` {
+				t.Errorf("got %s", got)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := o.accepted.Load(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+}
+
+// A timeout on a reused connection is not repeated.
+func TestTimeoutIsNotRetried(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+			for o.next(r) {
+				if o.requests.Load() == 1 {
+					io.WriteString(c, hi)
+				}
+			}
+		})
+		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
+		ask(t, transport, t.Context(), "", o.url)
+		if got := ask(t, transport, t.Context(), "", o.url); got != "timeout" || o.requests.Load() != 2 {
+			t.Errorf("got %s after %d requests", got, o.requests.Load())
+		}
+	})
+}
+
+// A request that ended in time must not have its connection closed under the
+// next one when its context is cancelled afterwards.
+func TestCancelAfterTheEnd(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, always(hi, false))
+		transport := newTransport(t, o.url, nil)
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			if got := ask(t, transport, ctx, "POST", o.url); got != `200 "hi"` {
+				t.Fatalf("got %s", got)
+			}
+			go cancel()
+		}
+		if n := o.accepted.Load(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+}
+
+func TestDialFailures(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		refused := newOrigin(t, always(hi, false))
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := "http://" + listener.Addr().String()
+		listener.Close()
+		if got := ask(t, newTransport(t, url, nil), t.Context(), "", url); got != "dial" {
+			t.Errorf("refused: got %s", got)
+		}
+		hang := func(f *http.Transport) {
+			dialer := &net.Dialer{Timeout: 50 * time.Millisecond}
+			f.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, network, "192.0.2.1:80") // TEST-NET: nobody answers
+			}
+		}
+		if got := ask(t, newTransport(t, refused.url, hang), t.Context(), "", refused.url); got != "dial" {
+			t.Errorf("dial timeout: got %s", got)
+		}
+		wait := func(f *http.Transport) {
+			f.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		}
+		ctx, cancel := soon(t.Context())
+		defer cancel()
+		if got := ask(t, newTransport(t, refused.url, wait), ctx, "", refused.url); got != "canceled" {
+			t.Errorf("canceled while dialling: got %s", got)
+		}
+	})
+}
+
+// A whole body that was received before the cancellation may still be read; its
+// connection is gone, though.
+func TestCancelBeforeBufferedBodyIsRead(t *testing.T) {
+	both(t, func(t *testing.T, newTransport maker) {
+		o := newOrigin(t, always(hi, false))
+		transport := newTransport(t, o.url, nil)
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			res, err := transport.RoundTrip(request(t, ctx, "POST", o.url))
+			cancel()
+			o.clientClosed(t)
+			if got := told(res, err); got != `200 "hi"` && got != `200 "" of 2 canceled` {
+				t.Errorf("got %s", got)
+			}
+		}
+	})
+}
+
+// A cancellation that has begun may close the connection at any moment, also
+// after the body's end: the connection must not wait for the next request.
+func TestCancelDuringRelease(t *testing.T) {
+	o := newOrigin(t, always(hi, false))
+	transport := newLean(t, o.url, nil)
+	for begun, kept := range map[bool]bool{false: true, true: false} {
+		c, err := transport.connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &body{conn: c, ctx: t.Context(), stop: func() bool { return !begun }}
+		b.release(true)
+		if got := transport.idle.pop(); (got == c) != kept {
+			t.Errorf("cancellation begun: %t, connection kept: %t", begun, got == c)
+		}
+		c.abort()
+	}
+}

@@ -1,0 +1,198 @@
+package lean
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// maker makes the transport under test; change may adjust its settings.
+type maker func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper
+
+// both runs one test against the transport of net/http and against this one:
+// what net/http does is what is wanted.
+func both(t *testing.T, test func(t *testing.T, newTransport maker)) {
+	t.Helper()
+	t.Run("net/http", func(t *testing.T) {
+		test(t, func(t *testing.T, _ string, change func(*http.Transport)) http.RoundTripper {
+			return settings(t, change)
+		})
+	})
+	t.Run("lean", func(t *testing.T) {
+		test(t, func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper {
+			return newLean(t, origin, change)
+		})
+	})
+}
+
+func newLean(t testing.TB, origin string, change func(*http.Transport)) *Transport {
+	t.Helper()
+	u, err := url.Parse(origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := New(Config{Origin: u, Fallback: settings(t, change)})
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+func settings(t testing.TB, change func(*http.Transport)) *http.Transport {
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
+	if change != nil {
+		change(transport)
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// origin is a server that speaks raw bytes.
+type origin struct {
+	url      string
+	accepted atomic.Int64
+	requests atomic.Int64
+	ended    chan struct{} // one for each connection that the client closed
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// newOrigin serves each connection with serve and closes it afterwards.
+func newOrigin(t testing.TB, serve func(o *origin, c net.Conn, r *bufio.Reader)) *origin {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &origin{url: "http://" + listener.Addr().String(), ended: make(chan struct{}, 1000)}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			o.accepted.Add(1)
+			o.mu.Lock()
+			o.conns = append(o.conns, c)
+			o.mu.Unlock()
+			running.Go(func() {
+				defer c.Close()
+				serve(o, c, bufio.NewReader(c))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		o.closeConns()
+		running.Wait()
+	})
+	return o
+}
+
+func (o *origin) closeConns() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.conns {
+		c.Close()
+	}
+	o.conns = nil
+}
+
+// next reads a request; false means that the client closed the connection.
+func (o *origin) next(r *bufio.Reader) bool {
+	if _, err := http.ReadRequest(r); err != nil {
+		o.ended <- struct{}{}
+		return false
+	}
+	o.requests.Add(1)
+	return true
+}
+
+// clientClosed waits until the client closed a connection.
+func (o *origin) clientClosed(t *testing.T) {
+	t.Helper()
+	select {
+	case <-o.ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the client left its connection open")
+	}
+}
+
+// always answers every request with the same bytes.
+func always(answer string, closes bool) func(*origin, net.Conn, *bufio.Reader) {
+	return func(o *origin, c net.Conn, r *bufio.Reader) {
+		for o.next(r) {
+			if _, err := io.WriteString(c, answer); err != nil || closes {
+				return
+			}
+		}
+	}
+}
+
+func request(t testing.TB, ctx context.Context, method, target string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, target, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ask sends a request and tells all that came of it.
+func ask(t testing.TB, transport http.RoundTripper, ctx context.Context, method, target string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return told(transport.RoundTrip(request(t, ctx, method, target)))
+}
+
+// told reads a response and tells all that came of it.
+func told(res *http.Response, err error) string {
+	if err != nil {
+		return kind(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	text := fmt.Sprintf("%d %q", res.StatusCode, body)
+	if res.ContentLength >= 0 && res.ContentLength != int64(len(body)) {
+		text += fmt.Sprintf(" of %d", res.ContentLength)
+	}
+	if len(res.Trailer) > 0 {
+		text += fmt.Sprintf(" %v", res.Trailer)
+	}
+	if err != nil {
+		text += " " + kind(err)
+	}
+	return text
+}
+
+// kind says what callers can tell about an error.
+func kind(err error) string {
+	var op *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.As(err, &op) && op.Op == "dial":
+		return "dial"
+	case errors.As(err, &timeout) && timeout.Timeout() && errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "unexpected EOF"
+	case errors.Is(err, io.EOF):
+		return "EOF"
+	case errors.As(err, &op):
+		return "broken"
+	default:
+		return "invalid"
+	}
+}
