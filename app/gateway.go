@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/middleware/lean"
 	"tyk_proxy/middleware/redisstore"
 	"tyk_proxy/telemetry"
 )
@@ -38,7 +39,7 @@ type Gateway struct {
 
 	public   *http.Server    // the pipeline, /health and /ready
 	metrics  *http.Server    // /metrics
-	upstream *http.Transport // the way to the backend
+	upstream *lean.Transport // the way to the backend
 
 	asking     singleflight.Group // of /ready, for Redis
 	readiness  readiness          // what it found last
@@ -121,7 +122,7 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		return nil, fmt.Errorf("application.target_host: %w", err)
 	}
 	dialer := &net.Dialer{Timeout: time.Duration(g.cfg.Upstream.DialTimeout), KeepAlive: 30 * time.Second}
-	g.upstream = &http.Transport{
+	transport := &http.Transport{
 		// No Proxy: the one backend is reached directly, whatever the environment says.
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   time.Duration(g.cfg.Upstream.DialTimeout),
@@ -135,14 +136,15 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		// The backend negotiates with the client, not with the gateway.
 		DisableCompression: true,
 	}
-	transport, err := g.providers.Transport(g.upstream)
+	g.upstream = lean.New(lean.Config{Origin: target, Fallback: transport})
+	instrumented, err := g.providers.Transport(g.upstream)
 	if err != nil {
 		return nil, err
 	}
 	return middleware.NewProxy(middleware.ProxyConfig{
 		Target:        target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
-		Transport:     transport,
+		Transport:     instrumented,
 	}), nil
 }
 
