@@ -99,7 +99,8 @@ func expiry(raw json.RawMessage) (time.Time, error) {
 }
 
 // TokenLookup is the second stage: it fetches the token's record, so that
-// deleting or editing it takes effect on the next request.
+// deleting or editing it takes effect on the next request, or as soon as a store
+// that keeps records in memory learns of it.
 type TokenLookup struct {
 	store TokenStore
 	now   func() time.Time

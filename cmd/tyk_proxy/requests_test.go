@@ -51,6 +51,7 @@ func TestTokenLife(t *testing.T) {
 	if err := redisClient(t, cfg).Del(context.Background(), token.StorageKey).Err(); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(250 * time.Millisecond) // within which a change takes effect
 	revoked := p.get("/api/v1/test", token.JWT)
 	revoked.want(t, http.StatusUnauthorized, "token_unknown")
 	if challenge := revoked.header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Bearer ") {

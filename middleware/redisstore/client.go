@@ -176,10 +176,13 @@ func (c *Client) send(ctx context.Context, cmd redis.Cmder) error {
 	defer c.waiting.Add(-1)
 	c.commands.Add(1)
 	err := c.pipe.Submit(ctx, cmd).WaitContext(epoch.ctx) //nolint:contextcheck // a silence ends the wait, its caller does not
-	switch err {                                          //nolint:errorlint // as go-redis returns them
-	case context.Canceled:
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
 		return context.Cause(epoch.ctx) //nolint:contextcheck // the same
-	case redis.ErrAutoPipelineQueueFull:
+	}
+	if errors.Is(err, redis.ErrAutoPipelineQueueFull) {
 		c.refused.Add(1)
 	}
 	return err

@@ -164,8 +164,8 @@ func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 // peek returns what is in memory, and asks Redis for nothing.
 func peek(ctx context.Context, tracked *redis.Client, key string, bytes int) (string, bool) {
 	impatient := &impatientContext{Context: ctx}
-	cmd := newGetRange(impatient, key, bytes)
-	if tracked.Process(impatient, cmd) != nil { //nolint:contextcheck // impatient is made from ctx
+	cmd := newGetRange(ctx, key, bytes)
+	if err := tracked.Process(impatient, cmd); err != nil { //nolint:contextcheck // impatient is made from ctx
 		return "", false
 	}
 	return cmd.Val(), !impatient.done.Load()
