@@ -152,7 +152,7 @@ func (t *Transport) exchange(c *conn, req *http.Request, trace *httptrace.Client
 	if ctx.Done() != nil {
 		// Closing ends whatever the caller's goroutine waits for, and for good:
 		// a deadline set for that could be overwritten by the next one.
-		_ = c
+		b.stop = context.AfterFunc(ctx, c.abort)
 	}
 	res, err := t.send(c, req, trace)
 	if err != nil {
