@@ -23,7 +23,7 @@ type reasonRecords struct {
 	duration   []metric.RecordOption
 	count      []metric.AddOption
 	attributes []attribute.KeyValue // of the span
-	event      []attribute.KeyValue // of its event
+	event      trace.EventOption    // of its event
 }
 
 func newStageRecords(stage string) stageRecords {
@@ -43,7 +43,7 @@ func newStageRecords(stage string) stageRecords {
 			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
 			count:      []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(decision...))},
 			attributes: attributes,
-			event:      decision,
+			event:      trace.WithAttributes(decision...),
 		}
 	}
 	return records
@@ -90,12 +90,13 @@ func (r *Recorder) keyID(req *requestState, ex *middleware.Exchange) string {
 	return req.keyID
 }
 
-// stageAttributes returns all attributes of a stage's span, and those of the
-// event on it.
-func (r *Recorder) stageAttributes(req *requestState, ex *middleware.Exchange, step middleware.Step) (span, event []attribute.KeyValue) {
-	records := r.stages[step.Stage].byReason[step.Outcome.Reason]
-	learned := r.learned(req, ex, step.Stage)
-	return slices.Concat(records.attributes, learned), slices.Concat(records.event, learned)
+// describe says on a stage's span how it ended. A denial leaves the status
+// unset: the client is at fault.
+func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.Exchange, step middleware.Step, at ...trace.EventOption) {
+	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
+	span.SetAttributes(slices.Concat(records.attributes, r.learned(req, ex, step.Stage))...)
+	span.AddEvent(EventDecision, append(at, records.event)...)
+	setStatus(span, step.Outcome)
 }
 
 // resultAttributes returns what the server span says of how the request ended.
@@ -118,11 +119,6 @@ func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, 
 		attrs = append(attrs, attrStatus.Int(d.Status))
 	}
 	return attrs
-}
-
-// decisionEvent adds a stage's event to its span.
-func decisionEvent(span trace.Span, attributes []attribute.KeyValue, more ...trace.EventOption) {
-	span.AddEvent(EventDecision, append(more, trace.WithAttributes(attributes...))...)
 }
 
 // methodAttributes returns the method as semantic conventions have it: one of

@@ -42,9 +42,10 @@ func newSpanExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporte
 		return grpcExporter(ctx, otlptracegrpc.WithEndpointURL("https://"+u.Host))
 	case "http":
 		// Certificates of the environment's would be refused for a plain endpoint.
-		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(*u)), otlptracehttp.WithTLSClientConfig(nil))
+		return newEncodedExporter(ctx, otlptracehttp.NewClient(
+			otlptracehttp.WithEndpointURL(tracesURL(*u)), otlptracehttp.WithTLSClientConfig(nil)))
 	case "https":
-		return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(*u)))
+		return newEncodedExporter(ctx, otlptracehttp.NewClient(otlptracehttp.WithEndpointURL(tracesURL(*u))))
 	}
 	return nil, fmt.Errorf("telemetry.traces.endpoint has scheme %q: use grpc, grpcs, http or https", u.Scheme)
 }
@@ -70,7 +71,7 @@ func exporterFromEnv(ctx context.Context) (sdktrace.SpanExporter, error) {
 	case "grpc":
 		return grpcExporter(ctx, nil)
 	case "", "http/protobuf", "http/json":
-		return otlptracehttp.New(ctx)
+		return newEncodedExporter(ctx, otlptracehttp.NewClient())
 	default:
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use grpc, http/protobuf or http/json", protocol)
 	}
@@ -91,7 +92,7 @@ func grpcExporter(
 	if endpoint != nil {
 		options = append(options, endpoint)
 	}
-	return otlptracegrpc.New(ctx, options...)
+	return newEncodedExporter(ctx, otlptracegrpc.NewClient(options...))
 }
 
 func firstEnv(names ...string) string {

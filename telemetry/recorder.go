@@ -104,18 +104,14 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	req := requestFrom(ctx)
 	if req.sampled {
 		span := trace.SpanFromContext(ctx)
-		attributes, event := r.stageAttributes(req, ex, step)
-		span.SetAttributes(attributes...)
-		decisionEvent(span, event)
-		setStatus(span, step.Outcome)
+		r.describe(span, req, ex, step)
 		span.End()
 	}
 	r.keeping.judge(req, ex, step.Stage, step.Outcome)
 	r.measure(req.measuring(ctx), ex, step)
 }
 
-// setStatus marks a span of a failure. A denial leaves the status unset: the
-// client is at fault.
+// setStatus marks a span of a failure.
 func setStatus(span trace.Span, outcome middleware.Outcome) {
 	if outcome.Verdict() == middleware.Fail {
 		span.SetStatus(codes.Error, outcome.Reason.Info().Title)

@@ -64,10 +64,7 @@ func (r *Recorder) writeStage(ctx context.Context, req *requestState, ex *middle
 			r.writeCall(ctx, req, c, ended)
 		}
 	}
-	attributes, event := r.stageAttributes(req, ex, step)
-	span.SetAttributes(attributes...)
-	decisionEvent(span, event, trace.WithTimestamp(ended))
-	setStatus(span, step.Outcome)
+	r.describe(span, req, ex, step, trace.WithTimestamp(ended))
 	span.End(trace.WithTimestamp(ended))
 }
 
