@@ -64,10 +64,12 @@ func appendResourceSpans(b []byte, spans []sdktrace.ReadOnlySpan) []byte {
 		}
 		done[scope] = true
 		b = appendMessage(b, 2, func(b []byte) []byte {
-			b = appendMessage(b, 1, func(b []byte) []byte {
-				b = appendString(appendString(b, 1, scope.Name), 2, scope.Version)
-				return appendAttributes(b, 3, scope.Attributes.ToSlice())
-			})
+			if scope != (instrumentation.Scope{}) {
+				b = appendMessage(b, 1, func(b []byte) []byte {
+					b = appendString(appendString(b, 1, scope.Name), 2, scope.Version)
+					return appendAttributes(b, 3, scope.Attributes.ToSlice())
+				})
+			}
 			for _, span := range spans {
 				if span.InstrumentationScope() == scope {
 					b = appendMessage(b, 2, func(b []byte) []byte { return appendSpan(b, span) })
