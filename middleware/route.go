@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -40,56 +39,60 @@ func ParseRoute(rule string) (Route, error) {
 	return route, nil
 }
 
-// matches reports whether the route covers a request. Like net/http's
-// patterns, GET also covers HEAD.
-func (r Route) matches(method, path string) bool {
-	if r.Method != "" && r.Method != method && (r.Method != http.MethodGet || method != http.MethodHead) {
-		return false
-	}
-	if r.Subtree {
-		return strings.HasPrefix(path, r.Path[:len(r.Path)-1])
-	}
-	return r.Path == path
-}
-
 // RouteSet is the compiled allowed_routes of one record. The zero value
 // allows nothing.
 type RouteSet struct {
-	routes    []Route // most specific first
+	exact     map[string][]Route // by path
+	subtrees  map[string][]Route // by path, up to and with the last slash
 	malformed int
 }
 
 // NewRouteSet compiles rules. A rule that is not well-formed can never match:
 // it allows nothing, and is counted.
 func NewRouteSet(rules []string) RouteSet {
-	routes := make([]Route, 0, len(rules))
+	set := RouteSet{exact: make(map[string][]Route), subtrees: make(map[string][]Route)}
 	for _, rule := range rules {
-		if route, err := ParseRoute(rule); err == nil {
-			routes = append(routes, route)
+		switch route, err := ParseRoute(rule); {
+		case err != nil:
+			set.malformed++
+		case route.Subtree:
+			prefix := strings.TrimSuffix(route.Path, "*")
+			set.subtrees[prefix] = append(set.subtrees[prefix], route)
+		default:
+			set.exact[route.Path] = append(set.exact[route.Path], route)
 		}
 	}
-	// The most specific rule names the route: exact before subtree, long before
-	// short.
-	slices.SortStableFunc(routes, func(a, b Route) int {
-		if a.Subtree != b.Subtree {
-			if b.Subtree {
-				return -1
-			}
-			return 1
-		}
-		return len(b.Path) - len(a.Path)
-	})
-	return RouteSet{routes: routes, malformed: len(rules) - len(routes)}
+	return set
 }
 
 // Malformed returns how many rules are not well-formed.
 func (s RouteSet) Malformed() int { return s.malformed }
 
-// Match returns the path of the most specific rule that covers the request.
+// Match returns the path of the most specific rule that covers the request:
+// exact before subtree, long before short. How long it takes depends on the
+// path's segments and not on the number of rules.
 func (s RouteSet) Match(method, path string) (string, bool) {
-	for i := range s.routes {
-		if s.routes[i].matches(method, path) {
-			return s.routes[i].Path, true
+	if route, ok := allowing(s.exact[path], method); ok {
+		return route, true
+	}
+	for end := len(path); len(s.subtrees) > 0; end-- {
+		if end = strings.LastIndexByte(path[:end], '/') + 1; end == 0 {
+			break
+		}
+		if route, ok := allowing(s.subtrees[path[:end]], method); ok {
+			return route, true
+		}
+	}
+	return "", false
+}
+
+// allowing returns the path of the routes, which all have the same, if one of
+// them covers the method. Like net/http's patterns, GET also covers HEAD.
+func allowing(routes []Route, method string) (string, bool) {
+	for i := range routes {
+		m := routes[i].Method
+		if m == "" || m == method || m == http.MethodGet && method == http.MethodHead {
+			return routes[i].Path, true
 		}
 	}
 	return "", false

@@ -23,7 +23,6 @@ type reasonRecords struct {
 	duration   []metric.RecordOption
 	count      []metric.AddOption
 	attributes []attribute.KeyValue // of the span
-	event      trace.EventOption    // of its event
 }
 
 func newStageRecords(stage string) stageRecords {
@@ -43,7 +42,6 @@ func newStageRecords(stage string) stageRecords {
 			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
 			count:      []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(decision...))},
 			attributes: attributes,
-			event:      trace.WithAttributes(decision...),
 		}
 	}
 	return records
@@ -92,10 +90,9 @@ func (r *Recorder) keyID(req *requestState, ex *middleware.Exchange) string {
 
 // describe says on a stage's span how it ended. A denial leaves the status
 // unset: the client is at fault.
-func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.Exchange, step middleware.Step, at ...trace.EventOption) {
+func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.Exchange, step middleware.Step) {
 	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
 	span.SetAttributes(slices.Concat(records.attributes, r.learned(req, ex, step.Stage))...)
-	span.AddEvent(EventDecision, append(at, records.event)...)
 	setStatus(span, step.Outcome)
 }
 

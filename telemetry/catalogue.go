@@ -155,7 +155,7 @@ func Spans() []Span {
 
 // Attributes returns every attribute and log field of our own.
 func Attributes() []Attribute {
-	const everywhere = "metrics, spans, events, log lines"
+	const everywhere = "metrics, spans, log lines"
 	const inside = "spans, log lines"
 	return []Attribute{
 		{AttrStage, everywhere, "The stage: auth, token_lookup, route_check, rate_limit, proxy."},

@@ -43,10 +43,10 @@ func compareFile(t *testing.T, path, want string) {
 func document() string {
 	var b strings.Builder
 	b.WriteString("# Telemetry\n\n" +
-		"Every span, metric, attribute and event of the gateway. This file is generated from `telemetry/catalogue.go` and\n" +
+		"Every span, metric and attribute of the gateway. This file is generated from `telemetry/catalogue.go` and\n" +
 		"`middleware/reason.go` by `go test ./telemetry -update`.\n\n" +
 		"The reason of a decision is the same word everywhere: in the answer's `reason`, the label `gateway_reason`, the\n" +
-		"attribute `gateway.reason` of the span and its event, and the log line.\n\n")
+		"attribute `gateway.reason` of the span, and the log line.\n\n")
 	documentSpans(&b)
 	documentMetrics(&b)
 	documentAttributes(&b)
@@ -65,10 +65,10 @@ func documentSpans(b *strings.Builder) {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", s.Name, s.SpanKind, s.Parent, s.Meaning, keys(s.Attributes))
 	}
 	fmt.Fprintf(b, "\nA denial leaves a span's status unset; a failure sets Error and `error.type`. Library spans carry further\n"+
-		"attributes of their semantic conventions.\n\n## Event\n\n`%s` stands on each stage's span, with its stage, verdict and "+
-		"reason, and is the message of\nthe request's log line: debug for allow, info for deny, warning for bypass, error for "+
-		"fail. Lines of the same refusal beyond\n%d a second are left out and counted in `%s`.\n\n",
-		EventDecision, linesPerSecond, AttrSuppressed)
+		"attributes of their semantic conventions.\n\n## Log line\n\nEach request that reaches a stage has one line, `%s`: debug for "+
+		"allow, info for deny, warning for bypass,\nerror for fail. Lines of the same refusal beyond %d a second are left out "+
+		"and counted in `%s`.\n\n",
+		MessageDecision, linesPerSecond, AttrSuppressed)
 }
 
 func documentMetrics(b *strings.Builder) {

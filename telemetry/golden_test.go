@@ -172,9 +172,6 @@ func golden(t *testing.T, b *strings.Builder, s *script) {
 			continue
 		}
 		fmt.Fprintf(b, "span    %s (%s) %s {%s}\n", span.Name, span.SpanKind, span.Status.Code, attributesOf(span.Attributes))
-		for _, event := range span.Events {
-			fmt.Fprintf(b, "event   %s {%s}\n", event.Name, attributesOf(event.Attributes))
-		}
 	}
 	for line := range strings.Lines(r.scrape(t, "text/plain")) {
 		if pointOf(line, s.stage) {

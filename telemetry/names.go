@@ -1,5 +1,5 @@
-// Package telemetry turns the pipeline's outcomes into spans, metrics, events
-// and log lines, and decides what of them leaves the process. It is the only
+// Package telemetry turns the pipeline's outcomes into spans, metrics and log
+// lines, and decides what of them leaves the process. It is the only
 // package that knows OpenTelemetry's SDK and the only one that logs requests.
 //
 // Every name it uses is in its catalogue (see [Catalogue]), from which the
@@ -17,12 +17,11 @@ const scope = "tyk_proxy"
 // spanPrefix and a stage's name make its span's name.
 const spanPrefix = "gateway."
 
-// EventDecision is the event of a stage's decision on its span, and the message
-// of the request's log line.
-const EventDecision = "gateway.decision"
+// MessageDecision is the message of a request's log line.
+const MessageDecision = "gateway.decision"
 
 // Attributes of our own. The first three are closed sets and safe as metric
-// labels; the others are for spans, events and log lines only.
+// labels; the others are for spans and log lines only.
 const (
 	AttrStage   = attribute.Key("gateway.stage")
 	AttrVerdict = attribute.Key("gateway.verdict")

@@ -31,9 +31,6 @@ func (p *Providers) tracedServer(next http.Handler, port int, trusted []netip.Pr
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 		otelhttp.WithPropagators(propagation.TraceContext{}),
 		otelhttp.WithServerName(p.address),
-		otelhttp.WithPublicEndpointFn(func(r *http.Request) bool {
-			return !middleware.Trusted(trusted, r.RemoteAddr)
-		}),
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if req := requestFrom(r.Context()); req.sampled {
@@ -62,7 +59,11 @@ func corrected(next http.Handler, trusted []netip.Prefix) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		correct(trace.SpanFromContext(r.Context()), r, trusted)
+		span := trace.SpanFromContext(r.Context())
+		correct(span, r, trusted)
+		if req.link.IsValid() {
+			span.AddLink(trace.Link{SpanContext: req.link})
+		}
 		defer func() {
 			// A response that breaks off ends with this panic, which the SDK would
 			// record as an exception: let it pass outside.

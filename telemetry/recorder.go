@@ -12,8 +12,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// Recorder is the one place where an outcome becomes a span, metrics, an event
-// and a log line. It implements [middleware.Observer].
+// Recorder is the one place where an outcome becomes a span, metrics and a log
+// line. It implements [middleware.Observer].
 //
 // The spans of a sampled request are made as it goes. Any other request makes
 // none; if it ends in a way that is worth keeping, and the limit for that

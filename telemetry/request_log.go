@@ -58,7 +58,7 @@ func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	if suppressed > 0 {
 		line[string(AttrSuppressed)] = suppressed
 	}
-	l.log.WithFields(line).Log(level, EventDecision)
+	l.log.WithFields(line).Log(level, MessageDecision)
 }
 
 // pass reports whether a line may be written, and how many were not since the
@@ -109,7 +109,7 @@ func (l *requestLog) report(key gateKey, g *gate) {
 		string(AttrVerdict):    info.Verdict.String(),
 		string(AttrReason):     info.Name,
 		string(AttrSuppressed): suppressed,
-	}).Log(levelOf(info.Verdict), EventDecision)
+	}).Log(levelOf(info.Verdict), MessageDecision)
 }
 
 // fields are a request's line: the same names as on its spans.

@@ -65,6 +65,7 @@ func (h *head) follow(req *requestState, r *http.Request) {
 		req.parent, req.traceID = caller, caller.TraceID()
 	default:
 		req.link = caller
+		delete(r.Header, "Traceparent") // otelhttp would continue that trace
 	}
 }
 

@@ -64,7 +64,7 @@ func (r *Recorder) writeStage(ctx context.Context, req *requestState, ex *middle
 			r.writeCall(ctx, req, c, ended)
 		}
 	}
-	r.describe(span, req, ex, step, trace.WithTimestamp(ended))
+	r.describe(span, req, ex, step)
 	span.End(trace.WithTimestamp(ended))
 }
 
