@@ -12,7 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/logging"
 )
 
 // healthcheckTimeout bounds the -healthcheck probe.
@@ -37,7 +37,7 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	logger, lines, err := telemetry.NewLogger(o.Stderr, telemetry.LogConfig{
+	logger, lines, err := logging.New(o.Stderr, logging.Config{
 		Level: cfg.Log.Level, Format: cfg.Log.Format, Colored: cfg.Log.Colored,
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 
 // closeLog writes the last lines. It does not wait long for a reader that does
 // not read.
-func closeLog(ctx context.Context, lines *telemetry.LogWriter) {
+func closeLog(ctx context.Context, lines *logging.Writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logGrace)
 	defer cancel()
 	lines.Close(ctx)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/names"
 )
 
 // unused are the metrics that no panel and no rule shows, and why.
@@ -30,7 +30,7 @@ func TestEveryMetricIsShown(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range telemetry.Catalogue() {
+	for _, m := range names.Catalogue() {
 		asked := strings.Contains(questions.String(), m.PrometheusName())
 		if _, excused := unused()[m.Name]; asked == excused {
 			t.Errorf("%s: asked for %v, listed as unused %v; want one of the two", m.Name, asked, excused)

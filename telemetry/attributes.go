@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // stageRecords is what a stage records, built once at start: nothing of it is
@@ -26,17 +27,17 @@ type reasonRecords struct {
 }
 
 func newStageRecords(stage string) stageRecords {
-	records := stageRecords{span: spanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
+	records := stageRecords{span: names.SpanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
 	for _, reason := range middleware.ReasonsOf(stage) {
 		info := reason.Info()
 		decision := []attribute.KeyValue{
-			AttrStage.String(stage),
-			AttrVerdict.String(info.Verdict.String()),
-			AttrReason.String(info.Name),
+			names.AttrStage.String(stage),
+			names.AttrVerdict.String(info.Verdict.String()),
+			names.AttrReason.String(info.Name),
 		}
 		attributes := slices.Clone(decision)
 		if info.Verdict == middleware.Fail {
-			attributes = append(attributes, attrErrorType.String(info.Name))
+			attributes = append(attributes, names.AttrErrorType.String(info.Name))
 		}
 		records.byReason[reason] = reasonRecords{
 			duration:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(decision[:2]...))},
@@ -54,24 +55,24 @@ func (r *Recorder) learned(req *requestState, ex *middleware.Exchange, stage str
 	if ex.Claims.APIKey == "" {
 		return nil
 	}
-	learned := append(make([]attribute.KeyValue, 0, 6), AttrKeyID.String(r.keyID(req, ex)))
+	learned := append(make([]attribute.KeyValue, 0, 6), names.AttrKeyID.String(r.keyID(req, ex)))
 	switch {
 	case stage == middleware.StageRouteCheck:
 		if ex.Route != "" {
-			learned = append(learned, attrRoute.String(ex.Route))
+			learned = append(learned, names.AttrRoute.String(ex.Route))
 		}
 		if n := malformedRules(ex); n > 0 {
-			learned = append(learned, AttrMalformedRules.Int(n))
+			learned = append(learned, names.AttrMalformedRules.Int(n))
 		}
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
 		learned = append(learned,
-			AttrLimit.Int64(ex.Quota.Limit),
-			AttrRemaining.Int64(ex.Quota.Remaining),
-			AttrReset.Float64(ex.Quota.Reset.Seconds()),
-			AttrWindow.Float64(ex.Quota.Window.Seconds()),
-			AttrSource.String(ex.Quota.Source))
+			names.AttrLimit.Int64(ex.Quota.Limit),
+			names.AttrRemaining.Int64(ex.Quota.Remaining),
+			names.AttrReset.Float64(ex.Quota.Reset.Seconds()),
+			names.AttrWindow.Float64(ex.Quota.Window.Seconds()),
+			names.AttrSource.String(ex.Quota.Source))
 	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
-		learned = append(learned, attrStatus.Int(ex.Upstream.Status))
+		learned = append(learned, names.AttrStatus.Int(ex.Upstream.Status))
 	}
 	return learned
 }
@@ -100,20 +101,20 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Decision) []attribute.KeyValue {
 	attrs := slices.Clone(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes)
 	if ex.Route != "" {
-		attrs = append(attrs, attrRoute.String(ex.Route))
+		attrs = append(attrs, names.AttrRoute.String(ex.Route))
 	}
 	if ex.Claims.APIKey != "" {
-		attrs = append(attrs, AttrKeyID.String(r.keyID(req, ex)))
+		attrs = append(attrs, names.AttrKeyID.String(r.keyID(req, ex)))
 	}
 	if d.Outcome.Verdict() != middleware.Fail && d.Status >= 500 {
 		// The backend's own answer: otelhttp sets the status, but no error.type.
-		attrs = append(attrs, attrErrorType.String(strconv.Itoa(d.Status)))
+		attrs = append(attrs, names.AttrErrorType.String(strconv.Itoa(d.Status)))
 	}
 	if d.Bytes > 0 {
-		attrs = append(attrs, attrBodySize.Int64(d.Bytes))
+		attrs = append(attrs, names.AttrBodySize.Int64(d.Bytes))
 	}
 	if d.Status > 0 {
-		attrs = append(attrs, attrStatus.Int(d.Status))
+		attrs = append(attrs, names.AttrStatus.Int(d.Status))
 	}
 	return attrs
 }
@@ -123,7 +124,7 @@ func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, 
 func methodAttributes(method string) []attribute.KeyValue {
 	known := metricMethod(method)
 	if known == method {
-		return []attribute.KeyValue{attrMethod.String(known)}
+		return []attribute.KeyValue{names.AttrMethod.String(known)}
 	}
-	return []attribute.KeyValue{attrMethod.String(known), semconv.HTTPRequestMethodOriginal(fitting(method))}
+	return []attribute.KeyValue{names.AttrMethod.String(known), semconv.HTTPRequestMethodOriginal(fitting(method))}
 }

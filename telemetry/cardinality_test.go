@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // The budget of a gateway's metrics, in sets of labels. Nothing in it grows
@@ -38,36 +39,36 @@ const maxSeries = 31_000
 // labelSets returns each metric's budget.
 func labelSets() map[string]int {
 	return map[string]int{
-		metricStageDuration: stages * verdicts,
-		metricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload
-		metricDegraded:      stages,
-		metricUtilization:   1,
-		metricRetryAfter:    1,
-		metricClockOffset:   1,
-		metricTraces:        4,
-		metricSpans:         3,
-		metricLogDropped:    1,
+		names.MetricStageDuration: stages * verdicts,
+		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload
+		names.MetricDegraded:      stages,
+		names.MetricUtilization:   1,
+		names.MetricRetryAfter:    1,
+		names.MetricClockOffset:   1,
+		names.MetricTraces:        4,
+		names.MetricSpans:         3,
+		names.MetricLogDropped:    1,
 		// With a route; refused before there was one; with a route beyond the bound.
-		metricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
-		metricServerActive:   methods * 2,
-		metricClientDuration: forwarded * (answers + goErrors),
-		metricDBDuration:     operations * redisEnds,
-		metricRedisQueued:    1,
-		metricRedisWaiting:   1,
-		metricRedisCommands:  1,
-		metricRedisBatches:   1,
-		metricRedisRefused:   1,
-		metricRedisSilent:    1,
-		metricRedisChanges:   1,
-		metricCacheHits:      1,
-		metricCacheMisses:    1,
-		metricCacheEntries:   1,
+		names.MetricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
+		names.MetricServerActive:   methods * 2,
+		names.MetricClientDuration: forwarded * (answers + goErrors),
+		names.MetricDBDuration:     operations * redisEnds,
+		names.MetricRedisQueued:    1,
+		names.MetricRedisWaiting:   1,
+		names.MetricRedisCommands:  1,
+		names.MetricRedisBatches:   1,
+		names.MetricRedisRefused:   1,
+		names.MetricRedisSilent:    1,
+		names.MetricRedisChanges:   1,
+		names.MetricCacheHits:      1,
+		names.MetricCacheMisses:    1,
+		names.MetricCacheEntries:   1,
 	}
 }
 
 func TestBudget(t *testing.T) {
 	sum := 0
-	for _, m := range Catalogue() {
+	for _, m := range names.Catalogue() {
 		sets, ok := labelSets()[m.Name]
 		if !ok {
 			t.Errorf("%s has no budget", m.Name)
@@ -75,7 +76,7 @@ func TestBudget(t *testing.T) {
 		if sets > 2000 {
 			t.Errorf("%s may have %d sets of labels, more than the SDK's 2000: it would lose them", m.Name, sets)
 		}
-		sum += sets * m.seriesEach()
+		sum += sets * seriesEach(m)
 	}
 	if sum > maxSeries {
 		t.Errorf("the budgets add up to %d series, more than %d", sum, maxSeries)
@@ -126,13 +127,13 @@ func TestCardinality(t *testing.T) {
 			t.Errorf("%s has %d sets of labels, more than its budget of %d", name, len(found), labelSets()[name])
 		}
 	}
-	if total > maxSeries || len(sets[metricServerDuration]) <= maxRouteSeries {
+	if total > maxSeries || len(sets[names.MetricServerDuration]) <= maxRouteSeries {
 		t.Errorf("%d series, budget %d; %d sets of labels of requests, want the bound of %d reached", total, maxSeries,
-			len(sets[metricServerDuration]), maxRouteSeries)
+			len(sets[names.MetricServerDuration]), maxRouteSeries)
 	}
 	routes := map[string]bool{}
 	for _, s := range all {
-		if route := s.labels["http_route"]; route != "" && route != other {
+		if route := s.labels["http_route"]; route != "" && route != names.Other {
 			routes[route] = true
 		}
 	}
@@ -174,15 +175,15 @@ var goType = regexp.MustCompile(`^\*?[\w/.]+\.\w+$`)
 
 // checkLabels checks that a series has no label that the catalogue does not
 // give its metric, and no value that a client could have chosen.
-func checkLabels(t *testing.T, m Metric, s series) {
+func checkLabels(t *testing.T, m names.Metric, s series) {
 	t.Helper()
 	for name, value := range s.labels {
-		if name == "le" && m.Kind == KindHistogram {
+		if name == "le" && m.Kind == names.KindHistogram {
 			continue
 		}
 		known := false
 		for _, key := range m.Labels {
-			known = known || LabelName(key) == name
+			known = known || names.LabelName(key) == name
 		}
 		if !known {
 			t.Errorf("%s has a label %s that is not in the catalogue", s.name, name)
@@ -208,10 +209,10 @@ func inClosedSet(name, value string) bool {
 		return slices.ContainsFunc(middleware.Reasons(), func(r middleware.Reason) bool { return r.String() == value })
 	case "gateway_telemetry_fate":
 		return slices.Contains([]string{
-			fateSampled, fateKept, fateOverCap, fateNotSampled, fateExported, fateFailed, fateDropped,
+			names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled, names.FateExported, names.FateFailed, names.FateDropped,
 		}, value)
 	case "http_request_method":
-		return value == other || methodLabel(value) == value
+		return value == names.Other || methodLabel(value) == value
 	case "http_response_status_code":
 		return isStatus
 	case "url_scheme":
@@ -219,7 +220,7 @@ func inClosedSet(name, value string) bool {
 	case "error_type":
 		return isStatus || goType.MatchString(value)
 	case "http_route":
-		return value == other || strings.HasPrefix(value, "/route/")
+		return value == names.Other || strings.HasPrefix(value, "/route/")
 	}
 	return false
 }

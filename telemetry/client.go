@@ -8,6 +8,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
+
+	"tyk_proxy/telemetry/names"
 )
 
 // client is the instrumented way to the backend. It measures every exchange,
@@ -22,7 +24,7 @@ type client struct {
 // Transport instruments the way to the backend. It writes the trace context
 // into the request's header, so the request must be the caller's own copy.
 func (p *Providers) Transport(next http.RoundTripper) (http.RoundTripper, error) {
-	duration, err := newHistogram(p.Meters.Meter(scope), metricClientDuration)
+	duration, err := newHistogram(p.Meters.Meter(names.Scope), names.MetricClientDuration)
 	if err != nil {
 		return nil, err
 	}

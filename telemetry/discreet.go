@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // discreetTracers is for instrumentation libraries whose spans tell more than
@@ -43,9 +44,9 @@ type discreetSpan struct {
 // SetAttributes implements trace.Span.
 func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
 	for i := range all {
-		if all[i].Key == attrURL {
+		if all[i].Key == names.AttrURL {
 			address, _, _ := strings.Cut(all[i].Value.AsString(), "?")
-			all[i] = attrURL.String(fitting(address))
+			all[i] = names.AttrURL.String(fitting(address))
 		}
 	}
 	s.Span.SetAttributes(all...)
@@ -64,6 +65,6 @@ func (s *discreetSpan) SetStatus(code codes.Code, description string) {
 func (s *discreetSpan) RecordError(err error, _ ...trace.EventOption) {
 	kind := redisErrorType(err)
 	if s.harmless = kind == ""; !s.harmless {
-		s.Span.SetAttributes(attrErrorType.String(kind))
+		s.Span.SetAttributes(names.AttrErrorType.String(kind))
 	}
 }

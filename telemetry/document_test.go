@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 var update = flag.Bool("update", false, "write the generated and golden files instead of comparing them")
@@ -43,7 +44,7 @@ func compareFile(t *testing.T, path, want string) {
 func document() string {
 	var b strings.Builder
 	b.WriteString("# Telemetry\n\n" +
-		"Every span, metric and attribute of the gateway. This file is generated from `telemetry/catalogue.go` and\n" +
+		"Every span, metric and attribute of the gateway. This file is generated from `telemetry/names/catalogue.go` and\n" +
 		"`middleware/reason.go` by `go test ./telemetry -update`.\n\n" +
 		"The reason of a decision is the same word everywhere: in the answer's `reason`, the label `gateway_reason`, the\n" +
 		"attribute `gateway.reason` of the span, and the log line.\n\n")
@@ -61,31 +62,31 @@ func document() string {
 
 func documentSpans(b *strings.Builder) {
 	b.WriteString("## Spans\n\n| Span | Kind | Parent | Meaning | Attributes |\n|---|---|---|---|---|\n")
-	for _, s := range Spans() {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", s.Name, s.SpanKind, s.Parent, s.Meaning, keys(s.Attributes))
+	for _, s := range names.Spans() {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", s.Name, s.SpanKind, s.Parent, s.Meaning, keyList(s.Attributes))
 	}
 	fmt.Fprintf(b, "\nA denial leaves a span's status unset; a failure sets Error and `error.type`. Library spans carry further\n"+
 		"attributes of their semantic conventions.\n\n## Log line\n\nEach request that reaches a stage has one line, `%s`: debug for "+
 		"allow, info for deny, warning for bypass,\nerror for fail. Lines of the same refusal beyond %d a second are left out "+
 		"and counted in `%s`.\n\n",
-		MessageDecision, linesPerSecond, AttrSuppressed)
+		names.MessageDecision, linesPerSecond, names.AttrSuppressed)
 }
 
 func documentMetrics(b *strings.Builder) {
 	b.WriteString("## Metrics\n\n| Metric | In Prometheus | Kind | Unit | Labels | Meaning |\n|---|---|---|---|---|---|\n")
-	for _, m := range Catalogue() {
-		fmt.Fprintf(b, "| `%s` | `%s` | %s | %s | %s | %s |\n", m.Name, m.PrometheusName(), m.Kind, m.Unit, keys(m.Labels), m.Meaning)
+	for _, m := range names.Catalogue() {
+		fmt.Fprintf(b, "| `%s` | `%s` | %s | %s | %s | %s |\n", m.Name, m.PrometheusName(), m.Kind, m.Unit, keyList(m.Labels), m.Meaning)
 	}
 	fmt.Fprintf(b, "\nThe Go runtime and the process report as `go_*` and `process_*`; `target_info` carries the service's name and\n"+
 		"version. The gateway's own counters and histograms are there from the start, at 0. Labels are closed sets: an\n"+
 		"unknown method is `%s`, and so is every route beyond the first %d, or beyond %d combinations with methods and\n"+
 		"statuses. No key, path, host or other value of a client's is ever a label.\n\n",
-		other, maxRoutes, maxRouteSeries)
+		names.Other, maxRoutes, maxRouteSeries)
 }
 
 func documentAttributes(b *strings.Builder) {
 	b.WriteString("## Attributes and log fields of our own\n\n| Name | On | Meaning |\n|---|---|---|\n")
-	for _, a := range Attributes() {
+	for _, a := range names.Attributes() {
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", a.Key, a.On, a.Meaning)
 	}
 }
@@ -105,10 +106,10 @@ func documentReasons(b *strings.Builder) {
 	}
 }
 
-func keys(all []attribute.Key) string {
-	names := make([]string, len(all))
+func keyList(all []attribute.Key) string {
+	texts := make([]string, len(all))
 	for i, key := range all {
-		names[i] = "`" + string(key) + "`"
+		texts[i] = "`" + string(key) + "`"
 	}
-	return strings.Join(names, " ")
+	return strings.Join(texts, " ")
 }

@@ -10,6 +10,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/logging"
+	"tyk_proxy/telemetry/names"
 )
 
 // degradedFor is how long a stage counts as degraded after it last failed: as
@@ -41,14 +43,14 @@ func (d *degraded) observe(o observation) {
 	now := d.now()
 	for stage, last := range d.last {
 		at := last.Load()
-		o(oneIf(at != 0 && now.Sub(time.Unix(0, at)) < degradedFor), AttrStage.String(stage))
+		o(oneIf(at != 0 && now.Sub(time.Unix(0, at)) < degradedFor), names.AttrStage.String(stage))
 	}
 }
 
 // ClockOffset reports how far the limiter's clock is ahead of this process'.
 func (p *Providers) ClockOffset(offset func() time.Duration) error {
-	m := metricNamed(metricClockOffset)
-	_, err := p.Meters.Meter(scope).Float64ObservableGauge(m.Name,
+	m := names.MetricNamed(names.MetricClockOffset)
+	_, err := p.Meters.Meter(names.Scope).Float64ObservableGauge(m.Name,
 		metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
 		metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(offset().Seconds())
@@ -63,8 +65,8 @@ func (p *Providers) ClockOffset(offset func() time.Duration) error {
 // observeLog reports how many lines of the log were dropped.
 func (p *Providers) observeLog(log *logrus.Logger) error {
 	dropped := func() int64 { return 0 }
-	if writer, ok := log.Out.(*LogWriter); ok {
+	if writer, ok := log.Out.(*logging.Writer); ok {
 		dropped = writer.Dropped
 	}
-	return p.observe(metricLogDropped, func(o observation) { o(dropped()) })
+	return p.observe(names.MetricLogDropped, func(o observation) { o(dropped()) })
 }

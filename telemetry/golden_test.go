@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // rig is a pipeline whose stages end as a test says, with its telemetry
@@ -168,7 +169,7 @@ func golden(t *testing.T, b *strings.Builder, s *script) {
 	fmt.Fprintf(b, "== %s %s\n", s.stage, want)
 	fmt.Fprintf(b, "answer  %d %s\n", answer.Code, problemOf(t, answer, want))
 	for _, span := range spans {
-		if span.Name != spanPrefix+s.stage && span.SpanKind.String() != "server" {
+		if span.Name != names.SpanPrefix+s.stage && span.SpanKind.String() != "server" {
 			continue
 		}
 		fmt.Fprintf(b, "span    %s (%s) %s {%s}\n", span.Name, span.SpanKind, span.Status.Code, attributesOf(span.Attributes))
@@ -219,10 +220,10 @@ func logLine(t *testing.T, line []byte, want string) string {
 	if err := json.Unmarshal(line, &fields); err != nil {
 		t.Fatalf("not one JSON line: %v", err)
 	}
-	if fields[string(AttrReason)] != want {
-		t.Errorf("the line says reason %v, want %s", fields[string(AttrReason)], want)
+	if fields[string(names.AttrReason)] != want {
+		t.Errorf("the line says reason %v, want %s", fields[string(names.AttrReason)], want)
 	}
-	for _, random := range []string{"time", logTraceID, logSpanID, logDuration} {
+	for _, random := range []string{"time", names.LogTraceID, names.LogSpanID, names.LogDuration} {
 		if _, ok := fields[random]; !ok {
 			t.Errorf("the line has no %s", random)
 		}
@@ -240,7 +241,7 @@ func attributesOf(all []attribute.KeyValue) string {
 	var texts []string
 	for _, kv := range all {
 		key := string(kv.Key)
-		if strings.HasPrefix(key, "gateway.") || key == "error.type" || key == string(attrRoute) || key == string(attrStatus) {
+		if strings.HasPrefix(key, "gateway.") || key == "error.type" || key == string(names.AttrRoute) || key == string(names.AttrStatus) {
 			texts = append(texts, key+"="+kv.Value.String())
 		}
 	}

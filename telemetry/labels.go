@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"tyk_proxy/telemetry/names"
 )
 
 // methodLabel keeps a client from inventing label values and log text: a method
@@ -17,17 +19,24 @@ func methodLabel(method string) string {
 		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
 		return method
 	}
-	return other
+	return names.Other
 }
 
 // metricMethod is methodLabel for metrics and spans, where otelhttp takes "get"
 // for GET. A log line tells them apart: only one of them is allowed.
 func metricMethod(method string) string {
-	if known := methodLabel(method); known != other {
+	if known := methodLabel(method); known != names.Other {
 		return known
 	}
 	return methodLabel(strings.ToUpper(method))
 }
+
+// maxRoutes bounds the routes that become a label, and maxRouteSeries how many
+// series they make with the methods and statuses they are answered with.
+const (
+	maxRoutes      = 100
+	maxRouteSeries = 1000
+)
 
 // routeLabels bounds how many routes become a label: the first hundred that
 // are seen, then "_OTHER". Routes come from token records, whose number nobody
@@ -69,7 +78,7 @@ func (l *routeLabels) bounded(s routeSeries) routeSeries {
 		return s // somebody else was faster
 	}
 	if _, ok = l.routes[s.route]; !ok && len(l.routes) >= maxRoutes || len(l.series) >= maxRouteSeries {
-		s.route = other
+		s.route = names.Other
 		return s
 	}
 	// A copy of its own: the route is a slice of the whole record.

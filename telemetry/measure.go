@@ -10,10 +10,12 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"tyk_proxy/telemetry/names"
 )
 
 func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, error) {
-	m := metricNamed(name)
+	m := names.MetricNamed(name)
 	histogram, err := meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
 		metric.WithExplicitBucketBoundaries(m.Buckets...))
 	if err != nil {
@@ -23,7 +25,7 @@ func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, err
 }
 
 func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
-	m := metricNamed(name)
+	m := names.MetricNamed(name)
 	counter, err := meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
 	if err != nil {
 		return nil, fmt.Errorf("creating %s: %w", m.Name, err)
@@ -36,13 +38,13 @@ type observation func(value int64, labels ...attribute.KeyValue)
 
 // observe has a metric of the catalogue read at each scrape.
 func (p *Providers) observe(name string, read func(observation)) error {
-	m, meter := metricNamed(name), p.Meters.Meter(scope)
+	m, meter := names.MetricNamed(name), p.Meters.Meter(names.Scope)
 	var instrument metric.Int64Observable
 	var err error
 	switch m.Kind { //nolint:exhaustive // a histogram is recorded, not read
-	case KindCounter:
+	case names.KindCounter:
 		instrument, err = meter.Int64ObservableCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
-	case KindGauge:
+	case names.KindGauge:
 		instrument, err = meter.Int64ObservableGauge(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
 	default:
 		instrument, err = meter.Int64ObservableUpDownCounter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
@@ -90,9 +92,9 @@ func (s *readyOptions[K]) of(key K) []metric.RecordOption {
 
 // serverLabels are the labels of http.server.request.duration.
 func serverLabels(s routeSeries) []attribute.KeyValue {
-	labels := []attribute.KeyValue{attrMethod.String(s.method), attrStatus.Int(s.status)}
+	labels := []attribute.KeyValue{names.AttrMethod.String(s.method), names.AttrStatus.Int(s.status)}
 	if s.route != "" {
-		labels = append(labels, attrRoute.String(s.route))
+		labels = append(labels, names.AttrRoute.String(s.route))
 	}
 	return labels
 }
@@ -105,12 +107,12 @@ type clientSeries struct {
 }
 
 func clientLabels(s clientSeries) []attribute.KeyValue {
-	labels := []attribute.KeyValue{attrMethod.String(s.method)}
+	labels := []attribute.KeyValue{names.AttrMethod.String(s.method)}
 	if s.status > 0 {
-		labels = append(labels, attrStatus.Int(s.status))
+		labels = append(labels, names.AttrStatus.Int(s.status))
 	}
 	if s.errorType != "" {
-		labels = append(labels, attrErrorType.String(s.errorType))
+		labels = append(labels, names.AttrErrorType.String(s.errorType))
 	}
 	return labels
 }
@@ -149,14 +151,14 @@ func (p *Providers) newActiveRequests() (*activeRequests, error) {
 	a := &activeRequests{counts: make(map[activeKey]*activeCount)}
 	for _, method := range []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace, other,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace, names.Other,
 	} {
 		a.counts[activeKey{method, false}], a.counts[activeKey{method, true}] = &activeCount{}, &activeCount{}
 	}
-	return a, p.observe(metricServerActive, func(o observation) {
+	return a, p.observe(names.MetricServerActive, func(o observation) {
 		for key, count := range a.counts {
 			if count.seen.Load() {
-				o(count.now.Load(), attrMethod.String(key.method), attrScheme.String(scheme(key.tls)))
+				o(count.now.Load(), names.AttrMethod.String(key.method), names.AttrScheme.String(scheme(key.tls)))
 			}
 		}
 	})
@@ -191,7 +193,7 @@ func (p *Providers) newFateCounter(name string, fates ...string) (*fateCounter, 
 	}
 	return c, p.observe(name, func(o observation) {
 		for fate, count := range c.counts {
-			o(count.Load(), AttrFate.String(fate))
+			o(count.Load(), names.AttrFate.String(fate))
 		}
 	})
 }

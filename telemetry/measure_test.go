@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // library measures the same requests as the gateway does, by otelhttp.
@@ -28,8 +29,8 @@ type library struct {
 func newLibrary() *library {
 	l := &library{reader: sdkmetric.NewManualReader()}
 	views := make([]sdkmetric.View, 0, 2)
-	for _, name := range []string{metricServerDuration, metricClientDuration} {
-		m := metricNamed(name)
+	for _, name := range []string{names.MetricServerDuration, names.MetricClientDuration} {
+		m := names.MetricNamed(name)
 		views = append(views, sdkmetric.NewView(sdkmetric.Instrument{Name: name}, sdkmetric.Stream{
 			AttributeFilter: attribute.NewAllowKeysFilter(m.Labels...),
 			Aggregation:     sdkmetric.AggregationExplicitBucketHistogram{Boundaries: m.Buckets},
@@ -50,16 +51,16 @@ func (l *library) counts(t *testing.T) []string {
 	for _, s := range all.ScopeMetrics {
 		for _, m := range s.Metrics {
 			data, ok := m.Data.(metricdata.Histogram[float64])
-			if !ok || m.Name != metricServerDuration && m.Name != metricClientDuration {
+			if !ok || m.Name != names.MetricServerDuration && m.Name != names.MetricClientDuration {
 				continue
 			}
 			for _, point := range data.DataPoints {
 				var labels []string
 				for _, kv := range point.Attributes.ToSlice() {
-					labels = append(labels, fmt.Sprintf("%s=%q", LabelName(kv.Key), kv.Value.String()))
+					labels = append(labels, fmt.Sprintf("%s=%q", names.LabelName(kv.Key), kv.Value.String()))
 				}
 				slices.Sort(labels)
-				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", metricNamed(m.Name).PrometheusName(), strings.Join(labels, ","), point.Count))
+				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", names.MetricNamed(m.Name).PrometheusName(), strings.Join(labels, ","), point.Count))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // Recorder is the one place where an outcome becomes a span, metrics and a log
@@ -40,7 +41,7 @@ type Recorder struct {
 func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Recorder, error) {
 	r := &Recorder{
 		tracing:  p,
-		tracer:   p.Tracers.Tracer(scope),
+		tracer:   p.Tracers.Tracer(names.Scope),
 		keeping:  p.keeping,
 		degraded: newDegraded(),
 		keyIDs:   keyIDs{secret: keyIDSecret},
@@ -50,7 +51,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		stages:   make(map[string]stageRecords),
 	}
 	p.shutdown = append(p.shutdown, func(context.Context) error { r.lines.flush(); return nil })
-	if err := r.newInstruments(p.Meters.Meter(scope)); err != nil {
+	if err := r.newInstruments(p.Meters.Meter(names.Scope)); err != nil {
 		return nil, err
 	}
 	if err := p.observeLog(log); err != nil {
@@ -70,17 +71,17 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 
 func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 	for name, histogram := range map[string]*metric.Float64Histogram{
-		metricStageDuration: &r.duration, metricUtilization: &r.used,
-		metricRetryAfter: &r.retry, metricServerDuration: &r.served,
+		names.MetricStageDuration: &r.duration, names.MetricUtilization: &r.used,
+		names.MetricRetryAfter: &r.retry, names.MetricServerDuration: &r.served,
 	} {
 		if *histogram, err = newHistogram(meter, name); err != nil {
 			return err
 		}
 	}
-	if r.count, err = newCounter(meter, metricDecisions); err != nil {
+	if r.count, err = newCounter(meter, names.MetricDecisions); err != nil {
 		return err
 	}
-	return r.tracing.observe(metricDegraded, r.degraded.observe)
+	return r.tracing.observe(names.MetricDegraded, r.degraded.observe)
 }
 
 // StageStarted implements [middleware.Observer].
@@ -159,7 +160,7 @@ func (r *Recorder) complete(span trace.Span, req *requestState, ex *middleware.E
 // serverSpanName is "{method} {route}", or the method alone.
 func serverSpanName(ex *middleware.Exchange) string {
 	name := metricMethod(ex.Request.Method)
-	if name == other {
+	if name == names.Other {
 		name = "HTTP"
 	}
 	if ex.Route != "" {
@@ -172,11 +173,11 @@ func serverSpanName(ex *middleware.Exchange) string {
 func (r *requestState) fate() string {
 	switch {
 	case r.sampled:
-		return fateSampled
+		return names.FateSampled
 	case r.kept:
-		return fateKept
+		return names.FateKept
 	case r.overCap:
-		return fateOverCap
+		return names.FateOverCap
 	}
-	return fateNotSampled
+	return names.FateNotSampled
 }

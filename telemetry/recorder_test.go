@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 func exportAll() TracesConfig { return TracesConfig{SampleRatio: 1, KeepPerSecond: 1000} }
@@ -39,12 +40,12 @@ func TestSpansOfARequest(t *testing.T) {
 		}
 		got[span.Name] = fmt.Sprintf("%s of %s, %s {%s}", span.SpanKind, parent, span.Status.Code, attributesOf(span.Attributes))
 	}
-	id := textOf(spans[0], string(AttrKeyID))
+	id := textOf(spans[0], string(names.AttrKeyID))
 	stage := func(learned, stage, reason, more string) string {
 		return "internal of GET /a/*, Unset {gateway.key.id=" + id + " " + learned + "gateway.reason=" + reason +
 			" gateway.stage=" + stage + " gateway.verdict=allow" + more + "}"
 	}
-	reset := textOf(spans[3], string(AttrReset))
+	reset := textOf(spans[3], string(names.AttrReset))
 	want := map[string]string{
 		"GET /a/*": "server of none, Unset {gateway.key.id=" + id + " gateway.reason=forwarded gateway.stage=proxy gateway.verdict=allow " +
 			"http.response.status_code=418 http.route=/a/*}",
@@ -71,7 +72,7 @@ func TestKeyIDs(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	id := func(key string) string {
 		_, spans := g.serve(t, request(t, untrustedPeer, "/a", g.token(t, key, 10, "/a")))
-		return textOf(spans[0], string(AttrKeyID))
+		return textOf(spans[0], string(names.AttrKeyID))
 	}
 	one, again, two := id("key-one"), id("key-one"), id("key-two")
 	if one != again || one == two || !regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString(one) || strings.Contains(one, "key-one") {
@@ -140,7 +141,7 @@ func TestMalformedRules(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	_, spans := g.serve(t, request(t, untrustedPeer, "/other", g.token(t, "k", 10, "/a", "other", "get /other", "*")))
 	check := spans[slices.IndexFunc(spans, func(s tracetest.SpanStub) bool { return s.Name == "gateway.route_check" })]
-	if n := textOf(check, string(AttrMalformedRules)); n != "3" {
+	if n := textOf(check, string(names.AttrMalformedRules)); n != "3" {
 		t.Errorf("the span tells of %q malformed rules, want 3", n)
 	}
 	if !strings.Contains(g.lines.String(), `"gateway.route_check.malformed_rules":3`) {
@@ -195,11 +196,11 @@ func TestManyRoutes(t *testing.T) {
 	for i := range maxRoutes + 5 {
 		route := fmt.Sprintf("/route/%03d", i)
 		_, spans := g.serve(t, request(t, untrustedPeer, route, g.token(t, fmt.Sprint("k", i), 10, route)))
-		if server := serverSpan(t, spans); server.Name != "GET "+route || textOf(server, string(attrRoute)) != route {
-			t.Fatalf("the span of %s is %q with route %q", route, server.Name, textOf(server, string(attrRoute)))
+		if server := serverSpan(t, spans); server.Name != "GET "+route || textOf(server, string(names.AttrRoute)) != route {
+			t.Fatalf("the span of %s is %q with route %q", route, server.Name, textOf(server, string(names.AttrRoute)))
 		}
 	}
-	for route, count := range map[string]int{"/route/099": 1, other: 5} {
+	for route, count := range map[string]int{"/route/099": 1, names.Other: 5} {
 		g.expect(t, fmt.Sprintf(`http_server_request_duration_seconds_count{http_request_method="GET",`+
 			`http_response_status_code="200",http_route="%s"} %d`, route, count))
 	}
@@ -213,7 +214,7 @@ func TestManyRouteSeries(t *testing.T) {
 			t.Fatalf("series %d is beyond the bound", i)
 		}
 	}
-	if got := l.bounded(routeSeries{"GET", "/0", maxRouteSeries}).route; got != other {
+	if got := l.bounded(routeSeries{"GET", "/0", maxRouteSeries}).route; got != names.Other {
 		t.Errorf("a series beyond the bound has route %q", got)
 	}
 	if got := l.bounded(routeSeries{"GET", "/0", 0}).route; got != "/0" {
@@ -227,8 +228,8 @@ func TestUnknownMethod(t *testing.T) {
 	r.Method = "BREW"
 	answer, spans := g.serve(t, r)
 	server := serverSpan(t, spans)
-	if answer.Code != http.StatusMethodNotAllowed || server.Name != "HTTP" || textOf(server, string(attrMethod)) != other {
-		t.Errorf("%d, span %q of method %q", answer.Code, server.Name, textOf(server, string(attrMethod)))
+	if answer.Code != http.StatusMethodNotAllowed || server.Name != "HTTP" || textOf(server, string(names.AttrMethod)) != names.Other {
+		t.Errorf("%d, span %q of method %q", answer.Code, server.Name, textOf(server, string(names.AttrMethod)))
 	}
 	g.expect(t, `http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="405"} 1`)
 	if !strings.Contains(g.lines.String(), `"http.request.method":"_OTHER"`) || strings.Contains(g.lines.String(), "BREW") {
@@ -261,7 +262,7 @@ func TestTracingOff(t *testing.T) {
 	if text := g.scrape(t, "application/openmetrics-text; version=1.0.0"); strings.Contains(text, "trace_id") {
 		t.Error("an exemplar leads to a trace that nobody exported")
 	}
-	for _, fate := range []string{fateSampled, fateKept, fateOverCap, fateNotSampled} {
+	for _, fate := range []string{names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled} {
 		g.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="`+fate+`"} 0`)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.24.0" // the version that redisotel speaks
+
+	"tyk_proxy/telemetry/names"
 )
 
 // RedisInstrument learns of every Redis command. It implements
@@ -39,7 +41,7 @@ func (p *Providers) Redis(client *redis.Client) (*RedisInstrument, error) {
 	address := client.Options().Addr
 	p.redisAttributes = append(addressAttributes(address),
 		semconv.DBSystemRedis, semconv.DBConnectionString("redis://"+address))
-	duration, err := newHistogram(p.Meters.Meter(scope), metricDBDuration)
+	duration, err := newHistogram(p.Meters.Meter(names.Scope), names.MetricDBDuration)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +65,9 @@ func (i *RedisInstrument) Command(ctx context.Context, name string, started time
 type commandOutcome struct{ operation, errorType string }
 
 func commandLabels(o commandOutcome) []attribute.KeyValue {
-	labels := []attribute.KeyValue{attrDBSystem.String("redis"), attrDBOp.String(o.operation)}
+	labels := []attribute.KeyValue{names.AttrDBSystem.String("redis"), names.AttrDBOp.String(o.operation)}
 	if o.errorType != "" {
-		labels = append(labels, attrErrorType.String(o.errorType))
+		labels = append(labels, names.AttrErrorType.String(o.errorType))
 	}
 	return labels
 }
@@ -77,7 +79,7 @@ func operationLabel(name string) string {
 	case "GETRANGE", "EVALSHA", "EVAL", "PING":
 		return name
 	}
-	return other
+	return names.Other
 }
 
 // redisErrorType is the error.type of a command: "" if Redis answered with a
@@ -120,16 +122,16 @@ type PipelineStats struct {
 func (p *Providers) RedisPipeline(read func() PipelineStats) error {
 	count := func(n uint64) int64 { return int64(n) } //nolint:gosec // a count of this process
 	values := map[string]func(PipelineStats) int64{
-		metricRedisQueued:   func(s PipelineStats) int64 { return s.Queued },
-		metricRedisWaiting:  func(s PipelineStats) int64 { return s.Waiting },
-		metricRedisCommands: func(s PipelineStats) int64 { return count(s.Commands) },
-		metricRedisBatches:  func(s PipelineStats) int64 { return count(s.Batches) },
-		metricRedisRefused:  func(s PipelineStats) int64 { return count(s.Refused) },
-		metricRedisChanges:  func(s PipelineStats) int64 { return count(s.Changes) },
-		metricRedisSilent:   func(s PipelineStats) int64 { return oneIf(s.Silent) },
-		metricCacheHits:     func(s PipelineStats) int64 { return count(s.CacheHits) },
-		metricCacheMisses:   func(s PipelineStats) int64 { return count(s.CacheMisses) },
-		metricCacheEntries:  func(s PipelineStats) int64 { return s.CacheEntries },
+		names.MetricRedisQueued:   func(s PipelineStats) int64 { return s.Queued },
+		names.MetricRedisWaiting:  func(s PipelineStats) int64 { return s.Waiting },
+		names.MetricRedisCommands: func(s PipelineStats) int64 { return count(s.Commands) },
+		names.MetricRedisBatches:  func(s PipelineStats) int64 { return count(s.Batches) },
+		names.MetricRedisRefused:  func(s PipelineStats) int64 { return count(s.Refused) },
+		names.MetricRedisChanges:  func(s PipelineStats) int64 { return count(s.Changes) },
+		names.MetricRedisSilent:   func(s PipelineStats) int64 { return oneIf(s.Silent) },
+		names.MetricCacheHits:     func(s PipelineStats) int64 { return count(s.CacheHits) },
+		names.MetricCacheMisses:   func(s PipelineStats) int64 { return count(s.CacheMisses) },
+		names.MetricCacheEntries:  func(s PipelineStats) int64 { return s.CacheEntries },
 	}
 	for name, value := range values {
 		if err := p.observe(name, func(o observation) { o(value(read())) }); err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // linesPerSecond bounds the log lines of one stage and reason, except for
@@ -56,9 +57,9 @@ func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	}
 	line := fields()
 	if suppressed > 0 {
-		line[string(AttrSuppressed)] = suppressed
+		line[string(names.AttrSuppressed)] = suppressed
 	}
-	l.log.WithFields(line).Log(level, MessageDecision)
+	l.log.WithFields(line).Log(level, names.MessageDecision)
 }
 
 // pass reports whether a line may be written, and how many were not since the
@@ -105,42 +106,42 @@ func (l *requestLog) report(key gateKey, g *gate) {
 	}
 	info := key.reason.Info()
 	l.log.WithFields(logrus.Fields{
-		string(AttrStage):      key.stage,
-		string(AttrVerdict):    info.Verdict.String(),
-		string(AttrReason):     info.Name,
-		string(AttrSuppressed): suppressed,
-	}).Log(levelOf(info.Verdict), MessageDecision)
+		string(names.AttrStage):      key.stage,
+		string(names.AttrVerdict):    info.Verdict.String(),
+		string(names.AttrReason):     info.Name,
+		string(names.AttrSuppressed): suppressed,
+	}).Log(levelOf(info.Verdict), names.MessageDecision)
 }
 
 // fields are a request's line: the same names as on its spans.
 func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
 	fields := logrus.Fields{
-		string(attrMethod):   methodLabel(ex.Request.Method),
-		string(attrRoute):    ex.Route,
-		string(attrStatus):   d.Status,
-		string(attrBodySize): d.Bytes,
-		logDuration:          d.Elapsed.Seconds(),
-		string(AttrStage):    d.Stage,
-		string(AttrVerdict):  d.Outcome.Verdict().String(),
-		string(AttrReason):   d.Outcome.Reason.String(),
+		string(names.AttrMethod):   methodLabel(ex.Request.Method),
+		string(names.AttrRoute):    ex.Route,
+		string(names.AttrStatus):   d.Status,
+		string(names.AttrBodySize): d.Bytes,
+		names.LogDuration:          d.Elapsed.Seconds(),
+		string(names.AttrStage):    d.Stage,
+		string(names.AttrVerdict):  d.Outcome.Verdict().String(),
+		string(names.AttrReason):   d.Outcome.Reason.String(),
 	}
-	fields[logTraceID], fields[logSpanID] = req.hexID(), req.spanID.String()
+	fields[names.LogTraceID], fields[names.LogSpanID] = req.hexID(), req.spanID.String()
 	if ex.Claims.APIKey != "" {
-		fields[string(AttrKeyID)] = r.keyID(req, ex)
+		fields[string(names.AttrKeyID)] = r.keyID(req, ex)
 	}
 	if ex.Quota.Window > 0 {
-		fields[string(AttrLimit)], fields[string(AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
-		fields[string(AttrReset)], fields[string(AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
-		fields[string(AttrSource)] = ex.Quota.Source
+		fields[string(names.AttrLimit)], fields[string(names.AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
+		fields[string(names.AttrReset)], fields[string(names.AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
+		fields[string(names.AttrSource)] = ex.Quota.Source
 	}
 	if n := malformedRules(ex); n > 0 && d.Stage == middleware.StageRouteCheck {
-		fields[string(AttrMalformedRules)] = n
+		fields[string(names.AttrMalformedRules)] = n
 	}
 	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
-		fields[logError] = middleware.Unquoted(d.Outcome.Err.Error())
+		fields[names.LogError] = middleware.Unquoted(d.Outcome.Err.Error())
 		var fault *middleware.PanicError
 		if errors.As(d.Outcome.Err, &fault) {
-			fields[logStack] = string(fault.Stack)
+			fields[names.LogStack] = string(fault.Stack)
 		}
 	}
 	return fields

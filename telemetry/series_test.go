@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tyk_proxy/telemetry/names"
 )
 
 // series is one line of /metrics.
@@ -42,25 +44,25 @@ func seriesOf(t *testing.T, text string) []series {
 
 // seriesEach is how many series a set of labels makes: a histogram has one for
 // each boundary, +Inf, its sum and its count.
-func (m Metric) seriesEach() int {
-	if m.Kind == KindHistogram {
+func seriesEach(m names.Metric) int {
+	if m.Kind == names.KindHistogram {
 		return len(m.Buckets) + 3
 	}
 	return 1
 }
 
 // owns reports whether a scraped name is this metric's.
-func (m Metric) owns(name string) bool {
+func owns(m names.Metric, name string) bool {
 	base := m.PrometheusName()
-	return name == base || m.Kind == KindHistogram && slices.Contains([]string{base + "_bucket", base + "_sum", base + "_count"}, name)
+	return name == base || m.Kind == names.KindHistogram && slices.Contains([]string{base + "_bucket", base + "_sum", base + "_count"}, name)
 }
 
 // ownerOf returns the metric of the catalogue to which a series belongs.
-func ownerOf(name string) (Metric, bool) {
-	for _, m := range Catalogue() {
-		if m.owns(name) {
+func ownerOf(name string) (names.Metric, bool) {
+	for _, m := range names.Catalogue() {
+		if owns(m, name) {
 			return m, true
 		}
 	}
-	return Metric{}, false
+	return names.Metric{}, false
 }

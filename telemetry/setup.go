@@ -1,3 +1,7 @@
+// Package telemetry turns the pipeline's outcomes into spans, metrics and log
+// lines, and decides what of them leaves the process. It is the only package that
+// knows OpenTelemetry's SDK and the only one that logs requests. Every name it
+// uses is in telemetry/names.
 package telemetry
 
 import (
@@ -19,6 +23,9 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"tyk_proxy/telemetry/names"
+	"tyk_proxy/telemetry/otlp"
 )
 
 // defaultServiceName is service.name where neither the configuration nor
@@ -67,7 +74,7 @@ type Providers struct {
 // Setup returns providers of their own: nothing global is touched, so tests
 // and embedders can have several.
 func Setup(ctx context.Context, cfg Config) (*Providers, error) {
-	exporter, err := newSpanExporter(ctx, cfg.Traces.Endpoint)
+	exporter, err := otlp.NewExporter(ctx, cfg.Traces.Endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +112,11 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
 	var err error
-	p.traceFates, err = p.newFateCounter(metricTraces, fateSampled, fateKept, fateOverCap, fateNotSampled)
+	p.traceFates, err = p.newFateCounter(names.MetricTraces, names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled)
 	if err != nil {
 		return err
 	}
-	spanFates, err := p.newFateCounter(metricSpans, fateExported, fateFailed, fateDropped)
+	spanFates, err := p.newFateCounter(names.MetricSpans, names.FateExported, names.FateFailed, names.FateDropped)
 	if err != nil {
 		return err
 	}
@@ -121,7 +128,7 @@ func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, expor
 	}
 	if exporter != nil {
 		p.ratio, p.keeping = sdktrace.TraceIDRatioBased(cfg.SampleRatio), newKeeping(cfg)
-		options = append(options, sdktrace.WithSpanProcessor(newSpanQueue(exporter, spanFates.add)))
+		options = append(options, sdktrace.WithSpanProcessor(otlp.NewQueue(exporter, spanFates.add)))
 	}
 	tracers := sdktrace.NewTracerProvider(options...)
 	p.Tracers, p.shutdown = tracers, append(p.shutdown, tracers.Shutdown)

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // The scopes of the libraries whose spans are written here for requests that
@@ -77,7 +78,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 			trace.WithTimestamp(c.started), trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(r.tracing.redisAttributes...))
 		if kind := redisErrorType(c.err); kind != "" {
-			span.SetAttributes(attrErrorType.String(kind))
+			span.SetAttributes(names.AttrErrorType.String(kind))
 			span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
 		}
 		span.End(trace.WithTimestamp(ended))
@@ -132,7 +133,7 @@ func serverAttributes(p *Providers, r *http.Request) []attribute.KeyValue {
 func clientAttributes(c *call) []attribute.KeyValue {
 	url := *c.url
 	url.RawQuery, url.ForceQuery = "", false
-	attrs := append(methodAttributes(c.method), attrURL.String(fitting(url.String())))
+	attrs := append(methodAttributes(c.method), names.AttrURL.String(fitting(url.String())))
 	attrs = append(attrs, addressAttributes(c.url.Host)...)
 	proto := c.proto
 	if proto == "" {
@@ -140,10 +141,10 @@ func clientAttributes(c *call) []attribute.KeyValue {
 	}
 	attrs = append(attrs, protocolAttributes(proto)...)
 	if c.status > 0 {
-		attrs = append(attrs, attrStatus.Int(c.status))
+		attrs = append(attrs, names.AttrStatus.Int(c.status))
 	}
 	if c.status >= http.StatusBadRequest {
-		attrs = append(attrs, attrErrorType.String(strconv.Itoa(c.status)))
+		attrs = append(attrs, names.AttrErrorType.String(strconv.Itoa(c.status)))
 	}
 	return attrs
 }

@@ -17,6 +17,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/middleware/redisstore"
+
+	"tyk_proxy/telemetry/names"
 )
 
 // What only the libraries say, by name: otelhttp marks the client span of a
@@ -183,7 +185,7 @@ func readable(t *testing.T, answer *httptest.ResponseRecorder, spans tracetest.S
 func everyAttribute(all []attribute.KeyValue) string {
 	var texts []string
 	for _, kv := range all {
-		if kv.Key != AttrReset {
+		if kv.Key != names.AttrReset {
 			texts = append(texts, string(kv.Key)+"="+kv.Value.String())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // zeroes adds to what was measured the gateway's own histograms of which
@@ -24,7 +25,7 @@ type zeroes struct {
 func newZeroes(measured prometheus.Gatherer) zeroes {
 	empty := prometheus.NewRegistry()
 	empty.MustRegister(emptyHistograms())
-	return zeroes{measured, empty, metricNamed(metricDecisions).PrometheusName()}
+	return zeroes{measured, empty, names.MetricNamed(names.MetricDecisions).PrometheusName()}
 }
 
 // Gather implements [prometheus.Gatherer]. Where the measurements are missing as
@@ -85,7 +86,7 @@ func (h histograms) Collect(out chan<- prometheus.Metric) {
 func emptyHistograms() histograms {
 	var all histograms
 	add := func(name string, values ...string) {
-		m := metricNamed(name)
+		m := names.MetricNamed(name)
 		bounds := make(map[float64]uint64, len(m.Buckets))
 		for _, bound := range m.Buckets {
 			bounds[bound] = 0
@@ -93,15 +94,15 @@ func emptyHistograms() histograms {
 		desc := prometheus.NewDesc(m.PrometheusName(), m.Meaning, prometheusNames(m.Labels), nil)
 		all = append(all, prometheus.MustNewConstHistogram(desc, 0, 0, bounds, values...))
 	}
-	add(metricUtilization)
-	add(metricRetryAfter)
+	add(names.MetricUtilization)
+	add(names.MetricRetryAfter)
 	for _, stage := range middleware.StageNames() {
 		var verdicts []string
 		for _, reason := range middleware.ReasonsOf(stage) {
 			verdict := reason.Info().Verdict.String()
 			if !slices.Contains(verdicts, verdict) {
 				verdicts = append(verdicts, verdict)
-				add(metricStageDuration, stage, verdict)
+				add(names.MetricStageDuration, stage, verdict)
 			}
 		}
 	}
@@ -109,9 +110,9 @@ func emptyHistograms() histograms {
 }
 
 func prometheusNames(keys []attribute.Key) []string {
-	names := make([]string, len(keys))
+	labels := make([]string, len(keys))
 	for i, key := range keys {
-		names[i] = LabelName(key)
+		labels[i] = names.LabelName(key)
 	}
-	return names
+	return labels
 }

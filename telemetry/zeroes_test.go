@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // counts returns the histograms of our own by series, and how many values each
@@ -42,7 +43,7 @@ func counts(t *testing.T, text string) map[string]string {
 func heads(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "# ") && (strings.Contains(line, metricNamed(metricStageDuration).PrometheusName()) ||
+		if strings.HasPrefix(line, "# ") && (strings.Contains(line, names.MetricNamed(names.MetricStageDuration).PrometheusName()) ||
 			strings.Contains(line, "gateway_rate_limit_")) {
 			all = append(all, line)
 		}
@@ -127,8 +128,8 @@ func TestPageIsWellFormed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []string{metricStageDuration, metricUtilization, metricRetryAfter} {
-		if name := metricNamed(m).PrometheusName(); families[name] == nil || families[name].GetType().String() != "HISTOGRAM" {
+	for _, m := range []string{names.MetricStageDuration, names.MetricUtilization, names.MetricRetryAfter} {
+		if name := names.MetricNamed(m).PrometheusName(); families[name] == nil || families[name].GetType().String() != "HISTOGRAM" {
 			t.Errorf("%s is no histogram", name)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"tyk_proxy/app"
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/names"
 )
 
 // reality is what a gateway has told about a small mixed run.
@@ -60,7 +60,7 @@ func observe(t *testing.T) reality {
 	r.spans = spans.spans
 	for line := range strings.Lines(p.stderr.String()) {
 		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == telemetry.MessageDecision {
+		if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == names.MessageDecision {
 			r.lines = append(r.lines, fields)
 		}
 	}
@@ -95,12 +95,12 @@ func (r reality) compareMetrics(t *testing.T) {
 		}
 	}
 	catalogued := map[string]bool{"target_info": true}
-	for _, m := range telemetry.Catalogue() {
+	for _, m := range names.Catalogue() {
 		name := m.PrometheusName()
 		catalogued[name] = true
-		want := map[telemetry.Kind]string{
-			telemetry.KindCounter: "counter", telemetry.KindUpDownCounter: "gauge",
-			telemetry.KindGauge: "gauge", telemetry.KindHistogram: "histogram",
+		want := map[names.Kind]string{
+			names.KindCounter: "counter", names.KindUpDownCounter: "gauge",
+			names.KindGauge: "gauge", names.KindHistogram: "histogram",
 		}[m.Kind]
 		if kinds[name] != want {
 			t.Errorf("%s is scraped as %q, want %s", name, kinds[name], want)
@@ -110,7 +110,7 @@ func (r reality) compareMetrics(t *testing.T) {
 		}
 		wanted := map[string]bool{}
 		for _, key := range m.Labels {
-			wanted[telemetry.LabelName(key)] = true
+			wanted[names.LabelName(key)] = true
 		}
 		if !maps.Equal(labels[name], wanted) {
 			t.Errorf("%s has labels %v, want %v", name, labels[name], wanted)
@@ -162,8 +162,8 @@ func (r reality) compareSpans(t *testing.T) {
 			seen[entry(span)][key] = true
 		}
 	}
-	known := map[string]telemetry.Span{}
-	for _, s := range telemetry.Spans() {
+	known := map[string]names.Span{}
+	for _, s := range names.Spans() {
 		known[s.Name] = s
 		if seen[s.Name] == nil {
 			t.Errorf("no span %s was exported", s.Name)
@@ -221,9 +221,9 @@ func (r reality) compareAttributes(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(r.metrics, -1) {
 		note(metrics, strings.ReplaceAll(found[1], "gateway_", "gateway."))
 	}
-	rare := []string{"stack", string(telemetry.AttrLogDropped)} // of a bug's line, and after one that was lost
+	rare := []string{"stack", string(names.AttrLogDropped)} // of a bug's line, and after one that was lost
 	known := map[string]string{}
-	for _, a := range telemetry.Attributes() {
+	for _, a := range names.Attributes() {
 		known[string(a.Key)] = a.On
 		for _, where := range []string{spans, lines, metrics} {
 			key := string(a.Key)

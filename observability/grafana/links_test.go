@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/names"
 )
 
 func TestDashboardsLinkToOneAnother(t *testing.T) {
@@ -126,7 +126,7 @@ func TestServiceIsTheVariable(t *testing.T) {
 // What the log leaves out is said where somebody counts its lines.
 func TestTextSaysThatTheLogIsASample(t *testing.T) {
 	text := string(read(t, "dashboards/rate-limit.json"))
-	if !strings.Contains(text, "docker compose logs") || !strings.Contains(text, string(telemetry.AttrSuppressed)) {
-		t.Errorf("the rate-limit dashboard counts lines of the log and does not name %s", telemetry.AttrSuppressed)
+	if !strings.Contains(text, "docker compose logs") || !strings.Contains(text, string(names.AttrSuppressed)) {
+		t.Errorf("the rate-limit dashboard counts lines of the log and does not name %s", names.AttrSuppressed)
 	}
 }

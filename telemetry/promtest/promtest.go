@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"tyk_proxy/telemetry"
+	"tyk_proxy/telemetry/names"
 )
 
 var (
@@ -55,9 +55,9 @@ func Labels(expr string) []string {
 func Catalogue() (series, labels map[string]bool) {
 	series = make(map[string]bool)
 	labels = map[string]bool{"__name__": true, "job": true, "instance": true, "le": true, "otel_metric_overflow": true}
-	for _, m := range telemetry.Catalogue() {
+	for _, m := range names.Catalogue() {
 		name := m.PrometheusName()
-		if m.Kind == telemetry.KindHistogram {
+		if m.Kind == names.KindHistogram {
 			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
 				series[name+suffix] = true
 			}
@@ -65,7 +65,7 @@ func Catalogue() (series, labels map[string]bool) {
 			series[name] = true
 		}
 		for _, label := range m.Labels {
-			labels[telemetry.LabelName(label)] = true
+			labels[names.LabelName(label)] = true
 		}
 	}
 	return series, labels

@@ -1,4 +1,4 @@
-package telemetry
+package otlp
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"tyk_proxy/telemetry/names"
 )
 
 const (
@@ -26,20 +28,20 @@ const (
 	complainEvery = 10 * time.Second
 )
 
-// spanQueue is the SDK's batch processor with a count of what became of each
+// Queue is the SDK's batch processor with a count of what became of each
 // span, which the SDK does not tell: it drops spans of a full queue silently.
 // The count stands before the queue, so that the SDK's own never overflows.
-type spanQueue struct {
+type Queue struct {
 	sdktrace.SpanProcessor // the SDK's batch processor
 
 	exporter *countedExporter
 }
 
-// newSpanQueue starts the processor; count is told what became of spans, from
+// NewQueue starts the processor; count is told what became of spans, from
 // any goroutine.
-func newSpanQueue(exporter sdktrace.SpanExporter, count func(fate string, spans int)) *spanQueue {
+func NewQueue(exporter sdktrace.SpanExporter, count func(fate string, spans int)) *Queue {
 	counted := &countedExporter{SpanExporter: exporter, count: count}
-	return &spanQueue{
+	return &Queue{
 		SpanProcessor: sdktrace.NewBatchSpanProcessor(counted,
 			sdktrace.WithMaxQueueSize(queueSpans),
 			sdktrace.WithMaxExportBatchSize(batchSpans),
@@ -50,13 +52,13 @@ func newSpanQueue(exporter sdktrace.SpanExporter, count func(fate string, spans 
 }
 
 // OnEnd implements sdktrace.SpanProcessor. It never blocks a request.
-func (q *spanQueue) OnEnd(span sdktrace.ReadOnlySpan) {
+func (q *Queue) OnEnd(span sdktrace.ReadOnlySpan) {
 	if !span.SpanContext().IsSampled() {
 		return
 	}
 	if q.exporter.pending.Add(1) > queueSpans {
 		q.exporter.pending.Add(-1)
-		q.exporter.lost(fateDropped, 1, errQueueFull)
+		q.exporter.lost(names.FateDropped, 1, errQueueFull)
 		return
 	}
 	q.SpanProcessor.OnEnd(span)
@@ -82,10 +84,10 @@ func (e *countedExporter) ExportSpans(ctx context.Context, spans []sdktrace.Read
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	e.pending.Add(-int64(len(spans)))
 	if err != nil {
-		e.lost(fateFailed, len(spans), err)
+		e.lost(names.FateFailed, len(spans), err)
 		return nil // it is reported
 	}
-	e.count(fateExported, len(spans))
+	e.count(names.FateExported, len(spans))
 	return nil
 }
 
@@ -102,7 +104,7 @@ func (e *countedExporter) lost(fate string, spans int, cause error) {
 		return
 	}
 	otel.Handle(fmt.Errorf("spans were not exported (%d failed, %d dropped): %w",
-		e.unreported[fateFailed], e.unreported[fateDropped], cause))
+		e.unreported[names.FateFailed], e.unreported[names.FateDropped], cause))
 	e.complained = time.Now()
 	clear(e.unreported)
 }

@@ -1,4 +1,4 @@
-package telemetry
+package otlp
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	collectorv1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -134,7 +132,7 @@ func TestExporterEndpoints(t *testing.T) {
 			for key, value := range tt.env {
 				t.Setenv("OTEL_EXPORTER_OTLP_"+key, value)
 			}
-			exporter, err := newSpanExporter(t.Context(), tt.endpoint)
+			exporter, err := NewExporter(t.Context(), tt.endpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,51 +162,17 @@ func export(t *testing.T, exporter sdktrace.SpanExporter) {
 
 func TestNoExporter(t *testing.T) {
 	silence(t)
-	if exporter, err := newSpanExporter(t.Context(), ""); exporter != nil || err != nil {
+	if exporter, err := NewExporter(t.Context(), ""); exporter != nil || err != nil {
 		t.Errorf("without an endpoint: %v, %v; want neither exporter nor error", exporter, err)
 	}
 	for _, endpoint := range []string{"jaeger:4317", "ftp://jaeger:4317", "grpc://", "%"} {
-		if exporter, err := newSpanExporter(t.Context(), endpoint); err == nil {
+		if exporter, err := NewExporter(t.Context(), endpoint); err == nil {
 			t.Errorf("%s: exporter %v, want an error", endpoint, exporter)
 		}
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
-	if _, err := newSpanExporter(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "carrier-pigeon") {
+	if _, err := NewExporter(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "carrier-pigeon") {
 		t.Errorf("an unknown protocol: %v, want an error that names it", err)
-	}
-}
-
-func TestResource(t *testing.T) {
-	type attributes = map[attribute.Key]string
-	for name, tt := range map[string]struct {
-		configured, service, attributes string // of the environment: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
-		want                            attributes
-	}{
-		"silence":         {want: attributes{"service.name": "tyk_proxy", "service.version": "v1"}},
-		"config":          {"a", "b", "service.name=c,k=v", attributes{"service.name": "a", "service.version": "v1", "k": "v"}},
-		"service name":    {"", "b", "service.name=c", attributes{"service.name": "b", "service.version": "v1"}},
-		"attributes":      {"", "", "service.name=c", attributes{"service.name": "c", "service.version": "v1"}},
-		"escaped":         {"", "", "k=a%2Cb", attributes{"service.name": "tyk_proxy", "service.version": "v1", "k": "a,b"}},
-		"partly nonsense": {"", "", "k=v,nonsense", attributes{"service.name": "tyk_proxy", "service.version": "v1", "k": "v"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			silence(t)
-			t.Setenv("OTEL_SERVICE_NAME", tt.service)
-			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", tt.attributes)
-			res, err := newResource(t.Context(), Config{ServiceName: tt.configured, Version: "v1"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := make(attributes)
-			for _, kv := range res.Attributes() {
-				if !strings.HasPrefix(string(kv.Key), "telemetry.sdk.") {
-					got[kv.Key] = kv.Value.AsString()
-				}
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("resource (-want +got):\n%s", diff)
-			}
-		})
 	}
 }

@@ -1,4 +1,6 @@
-package telemetry
+// Package otlp exports spans by OTLP: the endpoint, the encoding, and the queue
+// that bounds what waits.
+package otlp
 
 import (
 	"context"
@@ -21,10 +23,10 @@ import (
 // gRPC's default grows to two minutes, long after the collector is back.
 const reconnectDelay = 5 * time.Second
 
-// newSpanExporter returns an OTLP exporter, or nil where neither the
+// NewExporter returns an OTLP exporter, or nil where neither the
 // configuration nor the environment names an endpoint. The exporters
 // themselves read all other OTEL_EXPORTER_OTLP_* variables.
-func newSpanExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error) {
+func NewExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error) {
 	if endpoint == "" {
 		return exporterFromEnv(ctx)
 	}

@@ -1,4 +1,4 @@
-package telemetry
+package logging
 
 import (
 	"bytes"
@@ -45,9 +45,9 @@ func (v *valve) text() (string, int) {
 func newTestLog(t *testing.T, out io.Writer) (log interface {
 	Debug(...any)
 	Warn(...any)
-}, writer *LogWriter) {
+}, writer *Writer) {
 	t.Helper()
-	l, w, err := NewLogger(out, LogConfig{Level: "debug", Format: "json"})
+	l, w, err := New(out, Config{Level: "debug", Format: "json"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package telemetry
+// Package logging makes the program's one logger and the writer behind it.
+package logging
 
 import (
 	"fmt"
@@ -7,29 +8,31 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+
+	"tyk_proxy/telemetry/names"
 )
 
-// LogConfig configures the program's one logger.
-type LogConfig struct {
+// Config configures the program's one logger.
+type Config struct {
 	Level   string // debug, info, warn, error or fatal; in any case
 	Format  string // json or console
 	Colored bool   // console only; a pipe and NO_COLOR (no-color.org) switch it off
 }
 
-// NewLogger returns a logger that writes to out, and its writer, which the
+// New returns a logger that writes to out, and its writer, which the
 // caller closes when nothing logs any more.
-func NewLogger(out io.Writer, cfg LogConfig) (*logrus.Logger, *LogWriter, error) {
+func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 	level, err := logrus.ParseLevel(strings.ToLower(cfg.Level))
 	if err != nil {
 		return nil, nil, fmt.Errorf("log level: %w", err)
 	}
-	writer := NewLogWriter(out)
+	writer := NewWriter(out)
 	log := logrus.New()
 	log.SetOutput(writer)
 	log.SetLevel(level)
 	log.AddHook(urgentLines{writer})
 	writer.report = func(dropped int64) {
-		log.WithField(string(AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
+		log.WithField(string(names.AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
 	}
 	if cfg.Format == "json" {
 		log.SetFormatter(&logrus.JSONFormatter{})

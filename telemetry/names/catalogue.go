@@ -1,4 +1,4 @@
-package telemetry
+package names
 
 import (
 	"slices"
@@ -48,29 +48,29 @@ type Attribute struct {
 
 // Metric names.
 const (
-	metricStageDuration  = "gateway.stage.duration"
-	metricDecisions      = "gateway.decisions"
-	metricDegraded       = "gateway.degraded"
-	metricUtilization    = "gateway.rate_limit.utilization"
-	metricRetryAfter     = "gateway.rate_limit.retry_after"
-	metricClockOffset    = "gateway.clock.offset"
-	metricTraces         = "gateway.telemetry.traces"
-	metricSpans          = "gateway.telemetry.spans"
-	metricLogDropped     = "gateway.log.dropped"
-	metricServerDuration = "http.server.request.duration"
-	metricServerActive   = "http.server.active_requests"
-	metricClientDuration = "http.client.request.duration"
-	metricDBDuration     = "db.client.operation.duration"
-	metricRedisQueued    = "gateway.redis.queued"
-	metricRedisWaiting   = "gateway.redis.waiting"
-	metricRedisCommands  = "gateway.redis.commands"
-	metricRedisBatches   = "gateway.redis.batches"
-	metricRedisRefused   = "gateway.redis.refused"
-	metricRedisSilent    = "gateway.redis.silent"
-	metricRedisChanges   = "gateway.redis.changes"
-	metricCacheHits      = "gateway.redis.cache.hits"
-	metricCacheMisses    = "gateway.redis.cache.misses"
-	metricCacheEntries   = "gateway.redis.cache.entries"
+	MetricStageDuration  = "gateway.stage.duration"
+	MetricDecisions      = "gateway.decisions"
+	MetricDegraded       = "gateway.degraded"
+	MetricUtilization    = "gateway.rate_limit.utilization"
+	MetricRetryAfter     = "gateway.rate_limit.retry_after"
+	MetricClockOffset    = "gateway.clock.offset"
+	MetricTraces         = "gateway.telemetry.traces"
+	MetricSpans          = "gateway.telemetry.spans"
+	MetricLogDropped     = "gateway.log.dropped"
+	MetricServerDuration = "http.server.request.duration"
+	MetricServerActive   = "http.server.active_requests"
+	MetricClientDuration = "http.client.request.duration"
+	MetricDBDuration     = "db.client.operation.duration"
+	MetricRedisQueued    = "gateway.redis.queued"
+	MetricRedisWaiting   = "gateway.redis.waiting"
+	MetricRedisCommands  = "gateway.redis.commands"
+	MetricRedisBatches   = "gateway.redis.batches"
+	MetricRedisRefused   = "gateway.redis.refused"
+	MetricRedisSilent    = "gateway.redis.silent"
+	MetricRedisChanges   = "gateway.redis.changes"
+	MetricCacheHits      = "gateway.redis.cache.hits"
+	MetricCacheMisses    = "gateway.redis.cache.misses"
+	MetricCacheEntries   = "gateway.redis.cache.entries"
 )
 
 // Catalogue returns every metric that the gateway records through
@@ -79,47 +79,47 @@ const (
 func Catalogue() []Metric {
 	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
 	return []Metric{
-		{metricStageDuration, KindHistogram, "s", "Time a stage took to decide; for proxy, to relay the whole response.",
+		{MetricStageDuration, KindHistogram, "s", "Time a stage took to decide; for proxy, to relay the whole response.",
 			[]attribute.Key{AttrStage, AttrVerdict}, stageBuckets()},
-		{metricDecisions, KindCounter, "{decision}", "Decisions of the stages.", decision, nil},
-		{metricDegraded, KindGauge, "{stage}", "1 while a stage failed or was bypassed in the last 15 s, else 0.",
+		{MetricDecisions, KindCounter, "{decision}", "Decisions of the stages.", decision, nil},
+		{MetricDegraded, KindGauge, "{stage}", "1 while a stage failed or was bypassed in the last 15 s, else 0.",
 			[]attribute.Key{AttrStage}, nil},
-		{metricUtilization, KindHistogram, "1", "Share of the token's limit that was used up at each decision of the limiter; " +
+		{MetricUtilization, KindHistogram, "1", "Share of the token's limit that was used up at each decision of the limiter; " +
 			"above 1 the request was refused.", nil, utilizationBuckets()},
-		{metricRetryAfter, KindHistogram, "s", "Retry-After that refused requests were given.", nil, retryBuckets()},
-		{metricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
-		{metricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
+		{MetricRetryAfter, KindHistogram, "s", "Retry-After that refused requests were given.", nil, retryBuckets()},
+		{MetricClockOffset, KindGauge, "s", "How far Redis' clock is ahead of this gateway's, at the last count.", nil, nil},
+		{MetricTraces, KindCounter, "{trace}", "What became of the traces of requests: exported by the ratio (sampled) or for what " +
 			"happened (kept: refused, failed, bypassed, slow, or a 5xx of the backend's), or not exported " +
 			"(over_cap, not_sampled).",
 			[]attribute.Key{AttrFate}, nil},
-		{metricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
+		{MetricSpans, KindCounter, "{span}", "What became of the spans to be exported: taken by the collector (exported), refused or " +
 			"not reached (failed), or no room in memory (dropped).", []attribute.Key{AttrFate}, nil},
-		{metricLogDropped, KindCounter, "{line}", "Log lines that were dropped because the log was not read fast enough.", nil, nil},
-		{metricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
-			[]attribute.Key{attrMethod, attrRoute, attrStatus}, requestBuckets()},
-		{metricServerActive, KindUpDownCounter, "{request}", "Requests that are being served.",
-			[]attribute.Key{attrMethod, attrScheme}, nil},
-		{metricClientDuration, KindHistogram, "s", "Time from a request to the backend until its response's headers.",
-			[]attribute.Key{attrMethod, attrStatus, attrErrorType}, requestBuckets()},
-		{metricDBDuration, KindHistogram, "s", "Duration of Redis commands.",
-			[]attribute.Key{attrDBSystem, attrDBOp, attrErrorType}, stageBuckets()},
-		{metricRedisQueued, KindUpDownCounter, "{command}", "Commands that wait to be sent to Redis.", nil, nil},
-		{metricRedisWaiting, KindUpDownCounter, "{command}", "Commands that wait to be sent or for their answer.", nil, nil},
-		{metricRedisCommands, KindCounter, "{command}", "Commands for the shared connection to Redis, those included that " +
+		{MetricLogDropped, KindCounter, "{line}", "Log lines that were dropped because the log was not read fast enough.", nil, nil},
+		{MetricServerDuration, KindHistogram, "s", "Duration of requests, from their first to the response's last byte.",
+			[]attribute.Key{AttrMethod, AttrRoute, AttrStatus}, requestBuckets()},
+		{MetricServerActive, KindUpDownCounter, "{request}", "Requests that are being served.",
+			[]attribute.Key{AttrMethod, AttrScheme}, nil},
+		{MetricClientDuration, KindHistogram, "s", "Time from a request to the backend until its response's headers.",
+			[]attribute.Key{AttrMethod, AttrStatus, AttrErrorType}, requestBuckets()},
+		{MetricDBDuration, KindHistogram, "s", "Duration of Redis commands.",
+			[]attribute.Key{AttrDBSystem, AttrDBOp, AttrErrorType}, stageBuckets()},
+		{MetricRedisQueued, KindUpDownCounter, "{command}", "Commands that wait to be sent to Redis.", nil, nil},
+		{MetricRedisWaiting, KindUpDownCounter, "{command}", "Commands that wait to be sent or for their answer.", nil, nil},
+		{MetricRedisCommands, KindCounter, "{command}", "Commands for the shared connection to Redis, those included that " +
 			"were refused.", nil, nil},
-		{metricRedisBatches, KindCounter, "{batch}", "Batches of commands that were sent to Redis.", nil, nil},
-		{metricRedisRefused, KindCounter, "{command}", "Commands that were refused because too many waited.", nil, nil},
-		{metricRedisSilent, KindGauge, "{state}", "1 while Redis does not answer and nothing is sent to it, else 0.", nil, nil},
-		{metricRedisChanges, KindCounter, "{change}", "How often Redis fell silent or answered again.", nil, nil},
-		{metricCacheHits, KindCounter, "{record}", "Records that were in memory.", nil, nil},
-		{metricCacheMisses, KindCounter, "{record}", "Records that were not in memory, or waited for another reader.", nil, nil},
-		{metricCacheEntries, KindUpDownCounter, "{record}", "Records in memory.", nil, nil},
+		{MetricRedisBatches, KindCounter, "{batch}", "Batches of commands that were sent to Redis.", nil, nil},
+		{MetricRedisRefused, KindCounter, "{command}", "Commands that were refused because too many waited.", nil, nil},
+		{MetricRedisSilent, KindGauge, "{state}", "1 while Redis does not answer and nothing is sent to it, else 0.", nil, nil},
+		{MetricRedisChanges, KindCounter, "{change}", "How often Redis fell silent or answered again.", nil, nil},
+		{MetricCacheHits, KindCounter, "{record}", "Records that were in memory.", nil, nil},
+		{MetricCacheMisses, KindCounter, "{record}", "Records that were not in memory, or waited for another reader.", nil, nil},
+		{MetricCacheEntries, KindUpDownCounter, "{record}", "Records in memory.", nil, nil},
 	}
 }
 
-// metricNamed returns a metric of the catalogue. An unknown name is a mistake in
+// MetricNamed returns a metric of the catalogue. An unknown name is a mistake in
 // this package.
-func metricNamed(name string) Metric {
+func MetricNamed(name string) Metric {
 	for _, m := range Catalogue() {
 		if m.Name == name {
 			return m
@@ -132,24 +132,24 @@ func metricNamed(name string) Metric {
 func Spans() []Span {
 	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
 	stage := func(name, meaning string, more ...attribute.Key) Span {
-		return Span{spanPrefix + name, "INTERNAL", "the server span", meaning,
-			slices.Concat(decision, []attribute.Key{AttrKeyID}, more, []attribute.Key{attrErrorType})}
+		return Span{SpanPrefix + name, "INTERNAL", "the server span", meaning,
+			slices.Concat(decision, []attribute.Key{AttrKeyID}, more, []attribute.Key{AttrErrorType})}
 	}
 	return []Span{
 		{"{method} {route}, or {method}", "SERVER", "none; the caller's span from a trusted peer, else a link to it",
 			"The whole request. Its stage, verdict and reason are those that decided. error.type is the " +
 				"reason of a failure, or the status code where the backend itself answered with a 5xx.",
-			slices.Concat(decision, []attribute.Key{AttrKeyID, attrRoute, attrMethod, attrStatus, attrErrorType})},
+			slices.Concat(decision, []attribute.Key{AttrKeyID, AttrRoute, AttrMethod, AttrStatus, AttrErrorType})},
 		stage(middleware.StageAuth, "Verifying the JWT."),
 		stage(middleware.StageTokenLookup, "Fetching the token's record."),
-		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", attrRoute, AttrMalformedRules),
+		stage(middleware.StageRouteCheck, "Matching the path against the record's routes.", AttrRoute, AttrMalformedRules),
 		stage(middleware.StageRateLimit, "Counting the request in the shared window.",
 			AttrLimit, AttrRemaining, AttrReset, AttrWindow, AttrSource),
-		stage(middleware.StageProxy, "Relaying the request and the whole response.", attrStatus),
+		stage(middleware.StageProxy, "Relaying the request and the whole response.", AttrStatus),
 		{"{redis command}", "CLIENT", "gateway.token_lookup or gateway.rate_limit",
-			"One command, without its arguments.", []attribute.Key{attrErrorType}},
+			"One command, without its arguments.", []attribute.Key{AttrErrorType}},
 		{"HTTP {method}", "CLIENT", "gateway.proxy", "The request to the backend, which receives this span's traceparent; " +
-			"its URL is without the query.", []attribute.Key{attrMethod, attrURL, attrStatus, attrErrorType}},
+			"its URL is without the query.", []attribute.Key{AttrMethod, AttrURL, AttrStatus, AttrErrorType}},
 	}
 }
 
@@ -174,11 +174,11 @@ func Attributes() []Attribute {
 			"(exported, failed, dropped)."},
 		{AttrSuppressed, "log lines", "Log lines of the same stage and reason that were left out since the last one."},
 		{AttrLogDropped, "log lines", "Log lines that were dropped because the log was not read fast enough, since the last such line."},
-		{logTraceID, "log lines, problem bodies", "The trace to look for; also in the response header telemetry.trace_id_header."},
-		{logSpanID, "log lines", "The server span."},
-		{logDuration, "log lines", "Seconds the request took."},
-		{logError, "log lines", "The cause of a fail or bypass."},
-		{logStack, "log lines", "Where a panic happened."},
+		{LogTraceID, "log lines, problem bodies", "The trace to look for; also in the response header telemetry.trace_id_header."},
+		{LogSpanID, "log lines", "The server span."},
+		{LogDuration, "log lines", "Seconds the request took."},
+		{LogError, "log lines", "The cause of a fail or bypass."},
+		{LogStack, "log lines", "Where a panic happened."},
 	}
 }
 

@@ -1,4 +1,4 @@
-package telemetry
+package logging
 
 import (
 	"context"
@@ -18,11 +18,11 @@ const (
 	logDelay = 50 * time.Millisecond
 )
 
-// LogWriter writes log lines from a goroutine of its own, so that nobody who
+// Writer writes log lines from a goroutine of its own, so that nobody who
 // logs waits for the reader of the log. If the reader is too slow, or gone,
 // lines are dropped and counted; it is written to again when it can be. It is
 // safe for concurrent use.
-type LogWriter struct {
+type Writer struct {
 	out     io.Writer
 	report  func(dropped int64) // logs how many lines were dropped; may be nil
 	dropped atomic.Int64
@@ -39,9 +39,9 @@ type LogWriter struct {
 	spare []byte // what was written last, run's own; its room is used again
 }
 
-// NewLogWriter starts a writer. Close ends it.
-func NewLogWriter(out io.Writer) *LogWriter {
-	w := &LogWriter{
+// NewWriter starts a writer. Close ends it.
+func NewWriter(out io.Writer) *Writer {
+	w := &Writer{
 		out:     out,
 		wake:    make(chan struct{}, 1),
 		hurry:   make(chan struct{}, 1),
@@ -54,7 +54,7 @@ func NewLogWriter(out io.Writer) *LogWriter {
 
 // Write implements [io.Writer]. It takes whole lines, never blocks and never
 // fails.
-func (w *LogWriter) Write(line []byte) (int, error) {
+func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	if len(w.lines)+len(line) > logBuffer {
 		w.mu.Unlock()
@@ -69,10 +69,10 @@ func (w *LogWriter) Write(line []byte) (int, error) {
 }
 
 // Dropped returns how many lines were not written.
-func (w *LogWriter) Dropped() int64 { return w.dropped.Load() }
+func (w *Writer) Dropped() int64 { return w.dropped.Load() }
 
 // Close writes what waits, as far as ctx allows, and ends the writer.
-func (w *LogWriter) Close(ctx context.Context) {
+func (w *Writer) Close(ctx context.Context) {
 	close(w.closing)
 	select {
 	case <-w.done:
@@ -80,7 +80,7 @@ func (w *LogWriter) Close(ctx context.Context) {
 	}
 }
 
-func (w *LogWriter) run() {
+func (w *Writer) run() {
 	defer close(w.done)
 	var reported int64
 	for {
@@ -101,7 +101,7 @@ func (w *LogWriter) run() {
 }
 
 // pause waits for more lines, unless one is urgent.
-func (w *LogWriter) pause() {
+func (w *Writer) pause() {
 	timer := time.NewTimer(logDelay)
 	defer timer.Stop()
 	select {
@@ -112,7 +112,7 @@ func (w *LogWriter) pause() {
 }
 
 // flush writes what waits and reports whether it was taken.
-func (w *LogWriter) flush() bool {
+func (w *Writer) flush() bool {
 	w.mu.Lock()
 	lines, count := w.lines, w.count
 	w.lines, w.count = w.spare[:0], 0
@@ -137,7 +137,7 @@ func signal(c chan struct{}) {
 }
 
 // urgentLines is a logrus hook: what is worth a warning is written at once.
-type urgentLines struct{ writer *LogWriter }
+type urgentLines struct{ writer *Writer }
 
 // Levels implements [logrus.Hook].
 func (urgentLines) Levels() []logrus.Level {
