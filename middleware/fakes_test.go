@@ -49,19 +49,27 @@ func claimsAt(now time.Time, more string) string {
 	return fmt.Sprintf(`{"api_key":%q,"iat":%d,"exp":%d%s}`, testKey, now.Unix(), now.Add(time.Hour).Unix(), more)
 }
 
-type lookupFunc func(context.Context, string) (*Token, error)
+type lookupFunc func(context.Context, string) (*Record, error)
 
-func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Token, error) { return f(ctx, apiKey) }
-
-type countFunc func(context.Context, string) (Usage, error)
-
-func (f countFunc) Count(ctx context.Context, apiKey string, _ int64) (Usage, error) {
+func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Record, error) {
 	return f(ctx, apiKey)
 }
 
-// usage is a count in a window of a minute that ends 41.2 s from now.
-func usage(count int64) Usage {
-	return Usage{Count: count, Window: time.Minute, Reset: 41200 * time.Millisecond, End: time.Unix(1767366300, 0), Source: SourceRedis}
+type countFunc func(ctx context.Context, apiKey string, limit int64) (Quota, error)
+
+func (f countFunc) Count(ctx context.Context, apiKey string, limit int64) (Quota, error) {
+	return f(ctx, apiKey, limit)
+}
+
+// countUsed returns a counter that is at a count.
+func countUsed(used int64) countFunc {
+	return func(_ context.Context, _ string, limit int64) (Quota, error) { return quotaOf(limit, used), nil }
+}
+
+// quotaOf returns the quota after a count, in a window of a minute that ends in
+// 41.2 s.
+func quotaOf(limit, used int64) Quota {
+	return Quota{limit, used, time.Minute, 41200 * time.Millisecond, time.Unix(1767366300, 0), SourceRedis}
 }
 
 type stageFunc struct {
@@ -84,10 +92,10 @@ type journal struct {
 	mu     sync.Mutex
 	events []string
 	stages []Outcome
-	ended  chan Decision // buffered: the pipeline never waits for the test
+	ended  chan Result // buffered: the pipeline never waits for the test
 }
 
-func newJournal() *journal { return &journal{ended: make(chan Decision, 64)} }
+func newJournal() *journal { return &journal{ended: make(chan Result, 64)} }
 
 type stageKey struct{}
 
@@ -113,7 +121,7 @@ func (j *journal) StageEnded(ctx context.Context, ex *Exchange, step Step) {
 	j.add("end " + stage + " " + o.Reason.String())
 }
 
-func (j *journal) RequestEnded(ctx context.Context, _ *Exchange, d Decision) {
+func (j *journal) RequestEnded(ctx context.Context, _ *Exchange, d Result) {
 	if ctx.Value(stageKey{}) != nil {
 		j.add("a stage's context in the end of the request")
 	}
@@ -129,14 +137,14 @@ func (j *journal) add(event string) {
 
 // wait returns how the next request ended. The client may have its answer
 // before the pipeline has reported it.
-func (j *journal) wait(t *testing.T) Decision {
+func (j *journal) wait(t *testing.T) Result {
 	t.Helper()
 	select {
 	case d := <-j.ended:
 		return d
 	case <-time.After(10 * time.Second):
 		t.Fatal("the request did not end")
-		return Decision{}
+		return Result{}
 	}
 }
 

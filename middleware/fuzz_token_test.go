@@ -56,7 +56,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add(`{"api_key":"`+testKey+`","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z","allowed_routes":["GET /a/*"]}`, uint16(14))
 	f.Fuzz(func(t *testing.T, record string, at uint16) {
-		token, err := ParseToken(testKey, []byte(record))
+		token, err := ParseRecord(testKey, []byte(record))
 		if (token == nil) == (err == nil) || err != nil && !errors.Is(err, ErrRecordInvalid) {
 			t.Fatalf("%q: %+v, %v", record, token, err)
 		}
@@ -65,7 +65,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		where := min(int(at), len(record))
 		for _, canary := range []string{"kX9qZq7w", "86753098675309"} {
-			_, err := ParseToken(testKey, []byte(record[:where]+canary+record[where:]))
+			_, err := ParseRecord(testKey, []byte(record[:where]+canary+record[where:]))
 			if err != nil && strings.Contains(err.Error(), canary) {
 				t.Errorf("the error repeats what is in the record: %v", err)
 			}

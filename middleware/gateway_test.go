@@ -44,14 +44,14 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	proxy := ProxyConfig{Target: mustURL(target), Transport: transport}
-	token := &Token{RateLimit: 10, ExpiresAt: time.Now().Add(time.Hour), Routes: NewRouteSet([]string{"/*"})}
+	proxy := ProxyConfig{Upstream: mustURL(target), Transport: transport}
+	token := &Record{RateLimit: 10, ExpiresAt: time.Now().Add(time.Hour), Routes: NewRouteSet([]string{"/*"})}
 	pipeline := PipelineConfig{
 		Stages: []Stage{
 			NewAuth(AuthConfig{Algorithm: "HS256", Key: testSecret, Leeway: testLeeway}),
-			NewTokenLookup(lookupFunc(func(context.Context, string) (*Token, error) { return token, nil }), nil),
+			NewTokenLookup(lookupFunc(func(context.Context, string) (*Record, error) { return token, nil }), nil),
 			RouteCheck{},
-			NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) { return usage(1), nil })}),
+			NewRateLimit(RateLimitConfig{Counter: countUsed(1)}),
 		},
 		Observer: newJournal(),
 	}
@@ -61,7 +61,7 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 		change(gatewayConfig{g.Config, &pipeline, &proxy, transport, &trusted})
 	}
 	if proxy.Transport == http.RoundTripper(transport) {
-		l := lean.New(lean.Config{Origin: proxy.Target, Fallback: transport})
+		l := lean.New(lean.Config{Upstream: proxy.Upstream, Fallback: transport})
 		t.Cleanup(l.CloseIdleConnections)
 		proxy.Transport = l
 	}

@@ -32,7 +32,7 @@ func scripted(answers map[string]func() Outcome) ([]Stage, Forwarder) {
 	for _, name := range StageNames()[:4] {
 		stages = append(stages, stageFunc{name, func(_ context.Context, ex *Exchange) Outcome {
 			if name == StageRateLimit {
-				ex.Quota = Quota{Limit: 10, Remaining: 3, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
+				ex.Quota = Quota{Limit: 10, Used: 7, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
 			}
 			return answer(name)
 		}})
@@ -71,11 +71,11 @@ func TestPipelineOrder(t *testing.T) {
 			w, journal := serve(t, map[string]func() Outcome{refusing: func() Outcome { return Outcome{Reason: reason} }})
 			var want []string
 			allowed := []Reason{Authenticated, TokenFound, RouteAllowed, WithinLimit, Forwarded}
-			decision := Decision{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
+			decision := Result{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
 			for i, stage := range StageNames() {
 				if stage == refusing {
 					want = append(want, "start "+stage, "end "+stage+" "+reason.String())
-					decision = Decision{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
+					decision = Result{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
 					break
 				}
 				want = append(want, "start "+stage, "end "+stage+" "+allowed[i].String())
@@ -96,7 +96,7 @@ func TestPipelineOrder(t *testing.T) {
 func TestBypassDecides(t *testing.T) {
 	bypass := func() Outcome { return Outcome{Reason: LimiterBypassed, Err: ErrUnavailable} }
 	w, journal := serve(t, map[string]func() Outcome{StageRateLimit: bypass})
-	want := Decision{Stage: StageRateLimit, Outcome: bypass(), Status: http.StatusNoContent}
+	want := Result{Stage: StageRateLimit, Outcome: bypass(), Status: http.StatusNoContent}
 	if got := journal.wait(t); w.Code != http.StatusNoContent || !cmp.Equal(want, got, cmpopts.EquateErrors()) {
 		t.Errorf("status %d, decision %+v; want %+v", w.Code, got, want)
 	}
@@ -211,7 +211,7 @@ func TestProblemSaysWhatTheObserverSaw(t *testing.T) {
 			w, journal := serve(t, map[string]func() Outcome{stage: func() Outcome { return Outcome{reason, cause} }})
 			checkProblem(t, w, info)
 			d := journal.wait(t)
-			want := Decision{stage, Outcome{reason, cause}, info.Status, int64(w.Body.Len()), 0}
+			want := Result{stage, Outcome{reason, cause}, info.Status, int64(w.Body.Len()), 0}
 			if d != want {
 				t.Errorf("decision %+v, want %+v", d, want)
 			}

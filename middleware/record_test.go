@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestParseToken(t *testing.T) {
+func TestParseRecord(t *testing.T) {
 	rest := `,"allowed_routes":["/a"]}`
 	for _, row := range []struct {
 		name, record string
@@ -23,7 +23,7 @@ func TestParseToken(t *testing.T) {
 		{"white space", " {\n\"rate_limit\" : 1 , \"expires_at\" : 0 ,\"allowed_routes\":[ \"/a\" ]} \n", 1, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			token, err := ParseToken(testKey, []byte(row.record))
+			token, err := ParseRecord(testKey, []byte(row.record))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,10 +70,10 @@ func badRecords() map[string]string {
 	return bad
 }
 
-func TestParseTokenRefuses(t *testing.T) {
+func TestParseRecordRefuses(t *testing.T) {
 	for name, record := range badRecords() {
 		t.Run(name, func(t *testing.T) {
-			token, err := ParseToken(testKey, []byte(record))
+			token, err := ParseRecord(testKey, []byte(record))
 			if !errors.Is(err, ErrRecordInvalid) || token != nil {
 				t.Errorf("got %+v, %v", token, err)
 			}
@@ -90,13 +90,13 @@ func TestRecordErrorsQuoteNothing(t *testing.T) {
 		`{"rate_limit":1,"expires_at":"` + canary + `"}`, `{"api_key":"` + canary + `"}`,
 		`{"rate_limit":1,"expires_at":0,"allowed_routes":["` + canary + `",1]}`, `{"` + canary + `":1,"` + canary + `":2}`,
 	} {
-		_, err := ParseToken(testKey, []byte(record))
+		_, err := ParseRecord(testKey, []byte(record))
 		if err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", record, err)
 		}
 	}
 	// One character of a record is one too many.
-	if _, err := ParseToken(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
+	if _, err := ParseRecord(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
 		t.Errorf("%v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestRecordSizeIsExact(t *testing.T) {
 	record := `{"rate_limit":1,"expires_at":0}`
 	fits := record + strings.Repeat(" ", MaxRecordSize-len(record))
 	for extra, ok := range map[string]bool{"": true, " ": false} {
-		if _, err := ParseToken(testKey, []byte(fits+extra)); (err == nil) != ok {
+		if _, err := ParseRecord(testKey, []byte(fits+extra)); (err == nil) != ok {
 			t.Errorf("%s bytes: %v", strconv.Itoa(len(fits+extra)), err)
 		}
 	}

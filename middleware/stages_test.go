@@ -16,13 +16,13 @@ import (
 
 type lookupRow struct {
 	name  string
-	token *Token
+	token *Record
 	err   error
 	want  Reason
 }
 
 func lookupRows() []lookupRow {
-	until := func(d time.Duration) *Token { return &Token{ExpiresAt: epoch.Add(d)} }
+	until := func(d time.Duration) *Record { return &Record{ExpiresAt: epoch.Add(d)} }
 	return []lookupRow{
 		{"current", until(time.Hour), nil, TokenFound},
 		{"a nanosecond left", until(1), nil, TokenFound},
@@ -43,7 +43,7 @@ func TestTokenLookup(t *testing.T) {
 	for _, row := range lookupRows() {
 		t.Run(row.name, func(t *testing.T) {
 			var asked string
-			store := lookupFunc(func(_ context.Context, apiKey string) (*Token, error) {
+			store := lookupFunc(func(_ context.Context, apiKey string) (*Record, error) {
 				asked = apiKey
 				return row.token, row.err
 			})
@@ -53,7 +53,7 @@ func TestTokenLookup(t *testing.T) {
 			if asked != testKey {
 				t.Errorf("asked for %q", asked)
 			}
-			if kept := ex.Token != nil; kept != (row.want == TokenFound) {
+			if kept := ex.Record != nil; kept != (row.want == TokenFound) {
 				t.Errorf("token kept: %v", kept)
 			}
 			if failed := o.Verdict() == Fail; failed != (o.Err != nil) || failed && !errors.Is(o.Err, row.err) {
@@ -142,7 +142,7 @@ func TestRouteCheck(t *testing.T) {
 			if row.record != "" {
 				record = record[:len(record)-1] + `,"allowed_routes":` + row.record + `}`
 			}
-			token, err := ParseToken(testKey, []byte(record))
+			token, err := ParseRecord(testKey, []byte(record))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +150,7 @@ func TestRouteCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ex := &Exchange{Request: &http.Request{Method: row.method, URL: target}, Token: token}
+			ex := &Exchange{Request: &http.Request{Method: row.method, URL: target}, Record: token}
 			checkReason(t, RouteCheck{}.Check(t.Context(), ex), row.want)
 			if ex.Route != row.route {
 				t.Errorf("route %q, want %q", ex.Route, row.route)
@@ -202,11 +202,11 @@ func TestRateLimit(t *testing.T) {
 	for _, row := range limitRows() {
 		t.Run(row.name, func(t *testing.T) {
 			var asked string
-			counter := countFunc(func(_ context.Context, apiKey string) (Usage, error) {
+			counter := countFunc(func(_ context.Context, apiKey string, limit int64) (Quota, error) {
 				asked = apiKey
-				return usage(row.count), row.err
+				return quotaOf(limit, row.count), row.err
 			})
-			ex := &Exchange{Claims: Claims{APIKey: testKey}, Token: &Token{RateLimit: row.limit}}
+			ex := &Exchange{Claims: Claims{APIKey: testKey}, Record: &Record{RateLimit: row.limit}}
 			o := NewRateLimit(RateLimitConfig{Counter: counter, FailOpen: row.failOpen}).Check(t.Context(), ex)
 			checkReason(t, o, row.want)
 			if asked != testKey {
@@ -217,8 +217,10 @@ func TestRateLimit(t *testing.T) {
 			}
 			var want Quota
 			if row.err == nil {
-				u := usage(row.count)
-				want = Quota{row.limit, u.Count, row.remaining, u.Window, u.Reset, u.End, u.Source}
+				want = quotaOf(row.limit, row.count)
+			}
+			if remaining := ex.Quota.Remaining(); remaining != row.remaining {
+				t.Errorf("%d remain, want %d", remaining, row.remaining)
 			}
 			if diff := cmp.Diff(want, ex.Quota); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

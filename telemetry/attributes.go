@@ -67,7 +67,7 @@ func (r *Recorder) learned(req *requestState, ex *middleware.Exchange, stage str
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
 		learned = append(learned,
 			names.AttrLimit.Int64(ex.Quota.Limit),
-			names.AttrRemaining.Int64(ex.Quota.Remaining),
+			names.AttrRemaining.Int64(ex.Quota.Remaining()),
 			names.AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			names.AttrWindow.Float64(ex.Quota.Window.Seconds()),
 			names.AttrSource.String(ex.Quota.Source))
@@ -98,7 +98,7 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 }
 
 // resultAttributes returns what the server span says of how the request ended.
-func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Decision) []attribute.KeyValue {
+func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Result) []attribute.KeyValue {
 	attrs := slices.Clone(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes)
 	if ex.Route != "" {
 		attrs = append(attrs, names.AttrRoute.String(ex.Route))

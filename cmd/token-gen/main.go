@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -35,9 +36,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("token_gen", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	limit := flags.Int64("limit", 10, "requests per window")
-	prefix := flags.String("prefix", redisstore.TokenPrefix, "prefix of the record's key in Redis")
+	prefix := flags.String("prefix", redisstore.RecordPrefix, "prefix of the record's key in Redis")
 	addr := flags.String("redis", "localhost:6379", "address of Redis, host:port")
-	routes := flags.String("routes", strings.Join(redisstore.DefaultRoutes(), ",")+",", "allowed routes, comma separated")
+	routes := flags.String("routes", strings.Join(mint.DefaultRoutes(), ",")+",", "allowed routes, comma separated")
 	secret := flags.String("secret", "", "JWT signing secret (required)")
 	ttl := flags.Duration("ttl", 24*time.Hour, "life of the token")
 	switch err := flags.Parse(args); {
@@ -49,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "token_gen: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
 		return 2
 	}
-	err := mint(stdout, stderr, *addr, redisstore.MintRequest{
+	err := printToken(stdout, stderr, *addr, mint.Request{
 		Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
 	})
 	if err != nil {
@@ -85,7 +86,7 @@ func gatewayURL(stderr io.Writer) string {
 	return "http://localhost:" + text
 }
 
-func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest) error {
+func printToken(stdout, stderr io.Writer, addr string, request mint.Request) error {
 	if request.Secret == "" {
 		return errors.New("-secret is missing: give it the gateway's application.token.jwt_secret (make gen does)")
 	}
@@ -95,11 +96,11 @@ func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest)
 		return fmt.Errorf("-redis is %q: want host:port, such as localhost:6379", addr)
 	}
 	logging.Disable() // go-redis would report a failed dial beside the one clear line
-	client := redisstore.NewMintClient(addr, timeout)
+	client := mint.NewClient(addr, timeout)
 	defer func() { _ = client.Close() }() // nothing is buffered
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	minted, err := redisstore.Mint(ctx, client, request)
+	minted, err := mint.New(ctx, client, request)
 	if err != nil {
 		return fmt.Errorf("no token minted (-redis %s): %w", addr, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Where the origin stops, and what its caller is told when time is up.
+// Where the upstream stops, and what its caller is told when time is up.
 func TestTimeouts(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, row := range []struct {
@@ -76,7 +76,7 @@ func withCause(ctx context.Context) (context.Context, context.CancelFunc) {
 // does not spoil an idle one.
 func TestHeaderTimeoutIsForHeaders(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				io.WriteString(c, hi[:len(hi)-1])
 				if o.requests.Load() == 2 {
@@ -101,7 +101,7 @@ func TestHeaderTimeoutIsForHeaders(t *testing.T) {
 // A timeout on a reused connection is not repeated.
 func TestTimeoutIsNotRetried(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				if o.requests.Load() == 1 {
 					io.WriteString(c, hi)

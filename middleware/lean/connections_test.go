@@ -15,7 +15,7 @@ import (
 
 const hi = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
-// The origin closes an idle connection: whether that is noticed before the
+// The upstream closes an idle connection: whether that is noticed before the
 // next request is sent or only then, a request that may be repeated succeeds.
 func TestClosedWhileIdle(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
@@ -35,8 +35,8 @@ func TestClosedWhileIdle(t *testing.T) {
 // silent answers the first request of its first connection. It reads what
 // comes after that and closes the connection, so that the client cannot know
 // whether it was acted upon.
-func silent(first string) func(*origin, net.Conn, *bufio.Reader) {
-	return func(o *origin, c net.Conn, r *bufio.Reader) {
+func silent(first string) func(*upstream, net.Conn, *bufio.Reader) {
+	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		if o.accepted.Load() > 1 {
 			always(hi, false)(o, c, r)
 			return
@@ -76,7 +76,7 @@ func TestRetry(t *testing.T) {
 					sent = 3
 				}
 				if n := o.requests.Load(); n != sent {
-					t.Errorf("the origin saw %d requests, want %d", n, sent)
+					t.Errorf("the upstream saw %d requests, want %d", n, sent)
 				}
 			})
 		}
@@ -86,17 +86,17 @@ func TestRetry(t *testing.T) {
 // A fresh connection that ends without an answer is no reason to repeat.
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, _ net.Conn, r *bufio.Reader) { o.next(r) })
+		o := newOrigin(t, func(o *upstream, _ net.Conn, r *bufio.Reader) { o.next(r) })
 		if got := ask(t, newTransport(t, o.url, nil), t.Context(), "", o.url); got != "EOF" || o.requests.Load() != 1 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
 }
 
-// An origin that has seen enough answers before it has read the request.
+// An upstream that has seen enough answers before it has read the request.
 func TestEarlyAnswer(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			r.ReadByte()
 			io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 			o.next(r)
@@ -128,10 +128,10 @@ func TestConnectionWithoutDescriptor(t *testing.T) {
 	}
 }
 
-// What the origin says unasked is never the answer to the next request.
+// What the upstream says unasked is never the answer to the next request.
 func TestUnsolicitedResponse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				io.WriteString(c, hi)
 				time.Sleep(5 * time.Millisecond)
@@ -203,7 +203,7 @@ func TestIdleConnections(t *testing.T) {
 		for _, row := range []struct{ most, perHost, kept int }{{100, 3, 3}, {3, 100, 3}, {0, 100, callers}, {0, 0, 2}} {
 			var together sync.WaitGroup
 			together.Add(callers)
-			o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+			o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 				for o.next(r) {
 					together.Done()
 					together.Wait()

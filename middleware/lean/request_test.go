@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// recorder is an origin that keeps the bytes of each request's head.
-func recorder(t *testing.T) (o *origin, heads chan string) {
+// recorder is an upstream that keeps the bytes of each request's head.
+func recorder(t *testing.T) (o *upstream, heads chan string) {
 	t.Helper()
 	heads = make(chan string, 100)
-	return newOrigin(t, func(_ *origin, c net.Conn, _ *bufio.Reader) {
+	return newOrigin(t, func(_ *upstream, c net.Conn, _ *bufio.Reader) {
 		var head bytes.Buffer
 		for one := make([]byte, 1); ; {
 			if _, err := io.ReadFull(c, one); err != nil {
@@ -34,7 +34,7 @@ func recorder(t *testing.T) (o *origin, heads chan string) {
 	}), heads
 }
 
-// forms are requests that are served here; host is the origin's.
+// forms are requests that are served here; host is the upstream's.
 func forms() map[string]func(r *http.Request) {
 	set := func(name string, values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header[name] = values }
@@ -78,7 +78,7 @@ func forms() map[string]func(r *http.Request) {
 	}
 }
 
-// The origin gets the same bytes from both.
+// The upstream gets the same bytes from both.
 func TestRequestBytes(t *testing.T) {
 	o, heads := recorder(t)
 	transport := newLean(t, o.url, nil)
@@ -129,7 +129,7 @@ func TestFallback(t *testing.T) {
 		"trailer":             {func(r *http.Request) { r.Trailer = http.Header{"X: y\r\n": nil} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// An origin of its own: bytes may come late.
+			// An upstream of its own: bytes may come late.
 			o, heads := recorder(t)
 			transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
 			r := request(t, t.Context(), "GET", o.url+"/")
@@ -143,7 +143,7 @@ func TestFallback(t *testing.T) {
 			}
 			for len(heads) > 0 {
 				if head := <-heads; !row.sent && name != "https" {
-					t.Errorf("the origin received %q", head)
+					t.Errorf("the upstream received %q", head)
 				}
 			}
 		})
@@ -166,9 +166,9 @@ func TestSettings(t *testing.T) {
 	if !newLean(t, "http://127.0.0.1", nil).serves(request(t, t.Context(), "GET", "http://127.0.0.1/")) {
 		t.Error("the request goes to the fallback")
 	}
-	for origin, want := range map[string]string{"http://a": "a:80", "http://a:8080": "a:8080", "http://[::1]": "[::1]:80"} {
-		if got := newLean(t, origin, nil).address; got != want {
-			t.Errorf("%s is dialled as %s", origin, got)
+	for upstream, want := range map[string]string{"http://a": "a:80", "http://a:8080": "a:8080", "http://[::1]": "[::1]:80"} {
+		if got := newLean(t, upstream, nil).address; got != want {
+			t.Errorf("%s is dialled as %s", upstream, got)
 		}
 	}
 }

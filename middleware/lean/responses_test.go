@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// answered is a row: what the origin sends and what the caller is told.
+// answered is a row: what the upstream sends and what the caller is told.
 type answered struct {
 	name   string
 	method string // GET if empty
 	answer string
-	closes bool // the origin closes the connection after the answer
+	closes bool // the upstream closes the connection after the answer
 	want   string
 	reused bool // the next request goes over the same connection
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // maker makes the transport under test; change may adjust its settings.
-type maker func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper
+type maker func(t *testing.T, upstream string, change func(*http.Transport)) http.RoundTripper
 
 // both runs one test against the transport of net/http and against this one:
 // what net/http does is what is wanted.
@@ -28,19 +28,19 @@ func both(t *testing.T, test func(t *testing.T, newTransport maker)) {
 		})
 	})
 	t.Run("lean", func(t *testing.T) {
-		test(t, func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper {
-			return newLean(t, origin, change)
+		test(t, func(t *testing.T, upstream string, change func(*http.Transport)) http.RoundTripper {
+			return newLean(t, upstream, change)
 		})
 	})
 }
 
-func newLean(t testing.TB, origin string, change func(*http.Transport)) *Transport {
+func newLean(t testing.TB, upstream string, change func(*http.Transport)) *Transport {
 	t.Helper()
-	u, err := url.Parse(origin)
+	u, err := url.Parse(upstream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := New(Config{Origin: u, Fallback: settings(t, change)})
+	transport := New(Config{Upstream: u, Fallback: settings(t, change)})
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
@@ -54,8 +54,8 @@ func settings(t testing.TB, change func(*http.Transport)) *http.Transport {
 	return transport
 }
 
-// origin is a server that speaks raw bytes.
-type origin struct {
+// upstream is a server that speaks raw bytes.
+type upstream struct {
 	url      string
 	accepted atomic.Int64
 	requests atomic.Int64
@@ -66,13 +66,13 @@ type origin struct {
 }
 
 // newOrigin serves each connection with serve and closes it afterwards.
-func newOrigin(t testing.TB, serve func(o *origin, c net.Conn, r *bufio.Reader)) *origin {
+func newOrigin(t testing.TB, serve func(o *upstream, c net.Conn, r *bufio.Reader)) *upstream {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &origin{url: "http://" + listener.Addr().String(), ended: make(chan struct{}, 1000)}
+	o := &upstream{url: "http://" + listener.Addr().String(), ended: make(chan struct{}, 1000)}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -98,7 +98,7 @@ func newOrigin(t testing.TB, serve func(o *origin, c net.Conn, r *bufio.Reader))
 	return o
 }
 
-func (o *origin) closeConns() {
+func (o *upstream) closeConns() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range o.conns {
@@ -108,7 +108,7 @@ func (o *origin) closeConns() {
 }
 
 // next reads a request; false means that the client closed the connection.
-func (o *origin) next(r *bufio.Reader) bool {
+func (o *upstream) next(r *bufio.Reader) bool {
 	if _, err := http.ReadRequest(r); err != nil {
 		o.ended <- struct{}{}
 		return false
@@ -118,7 +118,7 @@ func (o *origin) next(r *bufio.Reader) bool {
 }
 
 // clientClosed waits until the client closed a connection.
-func (o *origin) clientClosed(t *testing.T) {
+func (o *upstream) clientClosed(t *testing.T) {
 	t.Helper()
 	select {
 	case <-o.ended:
@@ -128,8 +128,8 @@ func (o *origin) clientClosed(t *testing.T) {
 }
 
 // always answers every request with the same bytes.
-func always(answer string, closes bool) func(*origin, net.Conn, *bufio.Reader) {
-	return func(o *origin, c net.Conn, r *bufio.Reader) {
+func always(answer string, closes bool) func(*upstream, net.Conn, *bufio.Reader) {
+	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		for o.next(r) {
 			if _, err := io.WriteString(c, answer); err != nil || closes {
 				return

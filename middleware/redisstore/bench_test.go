@@ -30,15 +30,15 @@ func BenchmarkLookup(b *testing.B) {
 	o := options(server.Addr, patience)
 	client := newClient(b, o)
 	record := storetest.Record(apiKey, 10, time.Now().Add(time.Hour), "/api/v1/test", "/api/v1/test2")
-	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.TokenPrefix+apiKey, record, time.Hour).Err(); err != nil {
+	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.RecordPrefix+apiKey, record, time.Hour).Err(); err != nil {
 		b.Fatal("storing the record failed")
 	}
-	tokens := redisstore.NewTokens(client)
+	records := redisstore.NewRecords(client)
 	b.ReportAllocs()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := tokens.Lookup(b.Context(), apiKey); err != nil {
+			if _, err := records.Lookup(b.Context(), apiKey); err != nil {
 				storetest.CheckError(b, err, nil, apiKey)
 			}
 		}
@@ -82,14 +82,14 @@ func BenchmarkFromMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	record := storetest.Record(apiKey, 10, time.Now().Add(time.Hour), "/api/v1/test", "/api/v1/test2")
-	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.TokenPrefix+apiKey, record, time.Hour).Err(); err != nil {
+	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.RecordPrefix+apiKey, record, time.Hour).Err(); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("record", func(b *testing.B) {
-		tokens := redisstore.NewTokens(client)
+		records := redisstore.NewRecords(client)
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := tokens.Lookup(b.Context(), apiKey); err != nil {
+			if _, err := records.Lookup(b.Context(), apiKey); err != nil {
 				storetest.CheckError(b, err, nil, apiKey)
 			}
 		}

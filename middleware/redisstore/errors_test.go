@@ -70,16 +70,11 @@ func TestErrorReplies(t *testing.T) {
 // memory, or has a value of another kind under a counter's key.
 func TestRealErrorReplies(t *testing.T) {
 	t.Run("commands renamed", func(t *testing.T) {
-		s := storetest.StartRedis(t, "--rename-command", "GETRANGE", "", "--rename-command", "EVALSHA", "",
-			"--rename-command", "SET", "")
+		s := storetest.StartRedis(t, "--rename-command", "GETRANGE", "", "--rename-command", "EVALSHA", "")
 		p := newPorts(t, options(s.Addr, patience))
 		countErr, lookupErr := p.use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
-		_, err := redisstore.Mint(t.Context(), p.admin, mintRequest())
-		if err == nil || strings.Contains(err.Error(), "args") || strings.Contains(err.Error(), "rate_limit") {
-			t.Error("Mint without SET succeeded, or its error tells what it wanted to write")
-		}
 	})
 	t.Run("counter below 1", func(t *testing.T) {
 		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
@@ -135,11 +130,11 @@ func TestOversizeCostsLittle(t *testing.T) {
 	s := storetest.StartRedis(t)
 	p := newPorts(t, options(s.Addr, patience))
 	record := storetest.Record(apiKey, 1, time.Now().Add(time.Hour), "/"+strings.Repeat("a", 8<<20))
-	if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
+	if err := p.admin.Set(t.Context(), redisstore.RecordPrefix+apiKey, record, 0).Err(); err != nil {
 		t.Fatal("storing a large record failed")
 	}
 	before := info(t, p.admin, "total_net_output_bytes")
-	_, err := p.tokens.Lookup(t.Context(), apiKey)
+	_, err := p.records.Lookup(t.Context(), apiKey)
 	storetest.CheckError(t, err, middleware.ErrRecordInvalid, apiKey)
 	if sent := info(t, p.admin, "total_net_output_bytes") - before; sent > 2*middleware.MaxRecordSize {
 		t.Errorf("Redis sent %d bytes, want little more than %d", sent, middleware.MaxRecordSize)

@@ -48,11 +48,11 @@ func TestCounterIsTheModel(t *testing.T) {
 			key, limit := keys[rng.IntN(len(keys))], rng.Int64N(6)
 			got, err := counter.Count(t.Context(), key, limit)
 			storetest.CheckError(t, err, nil, key)
-			want, err := model.Usage(key)
+			want, err := model.Quota(key, limit)
 			if got.Source == middleware.SourceRedis {
 				want, err = model.Count(t.Context(), key, limit)
-			} else if memories++; want.Count >= limit && limit < got.Count && got.Count <= max(want.Count, limit+1) {
-				want.Count, want.Source = got.Count, middleware.SourceMemory // not counted, and told as last known
+			} else if memories++; want.Used >= limit && limit < got.Used && got.Used <= max(want.Used, limit+1) {
+				want.Used, want.Source = got.Used, middleware.SourceMemory // not counted, and told as last known
 			}
 			storetest.CheckError(t, err, nil, key)
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -23,7 +23,7 @@ const budget = 100 * time.Millisecond
 type ports struct {
 	client  *redisstore.Client
 	counter *redisstore.Counter
-	tokens  *redisstore.Tokens
+	records *redisstore.Records
 	admin   *redis.Client
 }
 
@@ -32,7 +32,7 @@ func newPorts(tb testing.TB, o redisstore.Options) ports {
 	return ports{
 		client:  client,
 		counter: redisstore.NewCounter(client, time.Minute, nil),
-		tokens:  redisstore.NewTokens(client),
+		records: redisstore.NewRecords(client),
 		admin:   newAdmin(tb, o.Addr),
 	}
 }
@@ -40,7 +40,7 @@ func newPorts(tb testing.TB, o redisstore.Options) ports {
 // use asks both ports and returns their errors; an unknown token is an answer.
 func (p ports) use(ctx context.Context) (countErr, lookupErr error) {
 	_, countErr = p.counter.Count(ctx, apiKey, unlimited)
-	_, lookupErr = p.tokens.Lookup(ctx, apiKey)
+	_, lookupErr = p.records.Lookup(ctx, apiKey)
 	if errors.Is(lookupErr, middleware.ErrTokenUnknown) {
 		lookupErr = nil
 	}
@@ -83,7 +83,7 @@ func (p ports) count(ctx context.Context) func() error {
 }
 
 func (p ports) lookup(ctx context.Context) func() error {
-	return func() error { _, err := p.tokens.Lookup(ctx, apiKey); return err }
+	return func() error { _, err := p.records.Lookup(ctx, apiKey); return err }
 }
 
 // TestBlackHole: a Redis that accepts and never answers costs a call its
@@ -165,7 +165,7 @@ func TestLostReply(t *testing.T) {
 	}
 	p.warm(t)
 	proxy.BreakOpen()
-	_, err = p.tokens.Lookup(t.Context(), apiKey)
+	_, err = p.records.Lookup(t.Context(), apiKey)
 	storetest.CheckError(t, err, middleware.ErrTokenUnknown, apiKey)
 	if changes := p.client.Stats().Changes; changes != 0 {
 		t.Errorf("%d changes between silence and speech, want none", changes)

@@ -11,7 +11,7 @@ import (
 // The keys that a probe uses. They have the prefixes of the others, so that an
 // access list for those is enough; no api key contains a slash.
 const (
-	probeRecord  = TokenPrefix + "/probe"
+	probeRecord  = RecordPrefix + "/probe"
 	probeCounter = CounterPrefix + "/probe:0"
 )
 

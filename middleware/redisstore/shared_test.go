@@ -72,13 +72,13 @@ func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (tall
 			callers.Go(func() {
 				for range hits / len(counters) / concurrent {
 					ex := &middleware.Exchange{
-						Claims: middleware.Claims{APIKey: apiKey}, Token: &middleware.Token{RateLimit: int64(limit)},
+						Claims: middleware.Claims{APIKey: apiKey}, Record: &middleware.Record{RateLimit: int64(limit)},
 					}
 					o := stage.Check(t.Context(), ex)
 					storetest.CheckError(t, o.Err, nil, apiKey)
 					q := ex.Quota
 					if q.Source == middleware.SourceRedis { // what is refused from memory is not counted
-						told.Add(middleware.Usage{Count: q.Used, Window: q.Window, Reset: q.Reset, End: q.ResetAt})
+						told.Add(q)
 						counted.Add(1)
 					}
 					if o.Proceeds() {
@@ -107,9 +107,9 @@ func TestBoundariesUnderLoad(t *testing.T) {
 	for _, counter := range counters {
 		callers.Go(func() {
 			for time.Now().Before(deadline) {
-				usage, err := counter.Count(t.Context(), apiKey, unlimited)
+				quota, err := counter.Count(t.Context(), apiKey, unlimited)
 				storetest.CheckError(t, err, nil, apiKey)
-				tally.Add(usage)
+				tally.Add(quota)
 				total.Add(1)
 			}
 		})
@@ -183,9 +183,9 @@ func TestCounterKeyOnRedis(t *testing.T) {
 	awaitWindow(t, admin, window, 0, 8*time.Second)
 	previous := time.Duration(0)
 	for i := range 3 {
-		usage, err := counter.Count(t.Context(), apiKey, unlimited)
+		quota, err := counter.Count(t.Context(), apiKey, unlimited)
 		storetest.CheckError(t, err, nil, apiKey)
-		key := counterKey(usage.End.Add(-window).Unix())
+		key := counterKey(quota.ResetAt.Add(-window).Unix())
 		ttl, err := admin.PTTL(t.Context(), key).Result()
 		if err != nil || ttl <= window || ttl > window+time.Second {
 			t.Fatalf("a new counter lives for %s (%v), want the window of %s and up to a second", ttl, err, window)

@@ -101,7 +101,7 @@ func (s *silence) fall(reason error) {
 	if now.silent != nil || s.closing.Err() != nil {
 		return
 	}
-	silent := &epoch{silent: fmt.Errorf("it does not answer: %w", unquoted(reason))}
+	silent := &epoch{silent: fmt.Errorf("it does not answer: %w", redact(reason))}
 	s.epoch.Store(silent)
 	s.fallen()
 	now.end(silent.silent)

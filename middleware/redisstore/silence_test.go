@@ -220,7 +220,7 @@ func TestOpenWithoutRedis(t *testing.T) {
 func TestProbeAccess(t *testing.T) {
 	server := storetest.StartRedis(t)
 	if err := newAdmin(t, server.Addr).Do(t.Context(), "ACL", "SETUSER", "gateway", "on", ">secret-of-a-test",
-		"~"+redisstore.TokenPrefix+"*", "~"+redisstore.CounterPrefix+"*", "+getrange", "+evalsha", "+eval", "+time", "+incr", "+pexpire",
+		"~"+redisstore.RecordPrefix+"*", "~"+redisstore.CounterPrefix+"*", "+getrange", "+evalsha", "+eval", "+time", "+incr", "+pexpire",
 	).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -30,14 +30,14 @@ func newSpender(t *testing.T, window time.Duration) spender {
 
 // use counts one request and checks where the answer came from and whether the
 // request is within its limit.
-func (s spender) use(limit int64, source string, within bool) middleware.Usage {
+func (s spender) use(limit int64, source string, within bool) middleware.Quota {
 	s.t.Helper()
-	usage, err := s.Count(s.t.Context(), apiKey, limit)
+	quota, err := s.Count(s.t.Context(), apiKey, limit)
 	storetest.CheckError(s.t, err, nil, apiKey)
-	if usage.Source != source || (usage.Count <= limit) != within {
-		s.t.Errorf("count %d of %d from %s, want it from %s and within the limit: %t", usage.Count, limit, usage.Source, source, within)
+	if quota.Source != source || (quota.Used <= limit) != within {
+		s.t.Errorf("count %d of %d from %s, want it from %s and within the limit: %t", quota.Used, limit, quota.Source, source, within)
 	}
-	return usage
+	return quota
 }
 
 // TestRefusedFromMemory: a key that used up its window is refused without Redis
@@ -51,12 +51,12 @@ func TestRefusedFromMemory(t *testing.T) {
 		s.use(2, middleware.SourceMemory, false)
 		return s
 	}
-	t.Run("usage", func(t *testing.T) {
+	t.Run("quota", func(t *testing.T) {
 		s := spend(t)
 		s.advance(300 * time.Millisecond)
-		usage := s.use(2, middleware.SourceMemory, false)
-		if usage.Reset != window-300*time.Millisecond || !usage.End.Equal(time.Unix(1_800_000_010, 0)) || usage.Window != window {
-			t.Errorf("%+v", usage)
+		quota := s.use(2, middleware.SourceMemory, false)
+		if quota.Reset != window-300*time.Millisecond || !quota.ResetAt.Equal(time.Unix(1_800_000_010, 0)) || quota.Window != window {
+			t.Errorf("%+v", quota)
 		}
 	})
 	t.Run("a second later", func(t *testing.T) {
@@ -106,11 +106,11 @@ func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	for _, counter := range counters {
 		callers.Go(func() {
 			for time.Now().Before(deadline) {
-				usage, err := counter.Count(t.Context(), apiKey, limit)
+				quota, err := counter.Count(t.Context(), apiKey, limit)
 				storetest.CheckError(t, err, nil, apiKey)
-				if usage.Count <= limit {
+				if quota.Used <= limit {
 					mu.Lock()
-					admitted[usage.End]++
+					admitted[quota.ResetAt]++
 					mu.Unlock()
 				}
 			}
@@ -139,14 +139,14 @@ func TestParsedAgain(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "{}", strings.Repeat("x", middleware.MaxRecordSize+1)} {
-		if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, text, 0).Err(); err != nil {
+		if err := p.admin.Set(t.Context(), redisstore.RecordPrefix+apiKey, text, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 		want := middleware.ErrRecordInvalid
 		if text == "" {
 			want = middleware.ErrTokenUnknown
 		}
-		_, err := p.tokens.Lookup(t.Context(), apiKey)
+		_, err := p.records.Lookup(t.Context(), apiKey)
 		storetest.CheckError(t, err, want, apiKey)
 	}
 	p.put(t, 3)

@@ -116,7 +116,7 @@ func TestInstrumentAndMemory(t *testing.T) {
 		p.client.SetInstrument(w)
 		p.put(t, 1)
 		for range 20 { // MaxStaleness may pass once
-			if _, err := p.tokens.Lookup(ctx, apiKey); err != nil {
+			if _, err := p.records.Lookup(ctx, apiKey); err != nil {
 				storetest.CheckError(t, err, nil, apiKey)
 			}
 		}
@@ -141,7 +141,7 @@ func TestTracedOutage(t *testing.T) {
 	if failed := concurrently(t, 50, p.count(ctx)); failed != 50 {
 		t.Errorf("%d of 50 failed", failed)
 	}
-	_, err := p.tokens.Lookup(ctx, apiKey)
+	_, err := p.records.Lookup(ctx, apiKey)
 	storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	server.Resume()
 	awaitRecovery(t, p)

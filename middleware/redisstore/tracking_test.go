@@ -32,7 +32,7 @@ func newCached(t *testing.T, addr string, timeout time.Duration) ports {
 func (p ports) put(t *testing.T, limit int) {
 	t.Helper()
 	record := storetest.Record(apiKey, int64(limit), time.Now().Add(time.Hour), "/a")
-	if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
+	if err := p.admin.Set(t.Context(), redisstore.RecordPrefix+apiKey, record, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -40,7 +40,7 @@ func (p ports) put(t *testing.T, limit int) {
 // limit returns the limit that the gateway finds for apiKey, or -1 where there is no record.
 func (p ports) limit(t *testing.T) int64 {
 	t.Helper()
-	token, err := p.tokens.Lookup(t.Context(), apiKey)
+	token, err := p.records.Lookup(t.Context(), apiKey)
 	if err != nil {
 		storetest.CheckError(t, err, middleware.ErrTokenUnknown, apiKey)
 		return -1
@@ -86,10 +86,10 @@ func TestRecordsFromMemory(t *testing.T) {
 		want int64
 	}{
 		"set":    {func() { p.put(t, 7) }, 7},
-		"delete": {func() { p.admin.Del(t.Context(), redisstore.TokenPrefix+apiKey) }, -1},
-		"expire": {func() { p.admin.PExpire(t.Context(), redisstore.TokenPrefix+apiKey, time.Millisecond) }, -1},
+		"delete": {func() { p.admin.Del(t.Context(), redisstore.RecordPrefix+apiKey) }, -1},
+		"expire": {func() { p.admin.PExpire(t.Context(), redisstore.RecordPrefix+apiKey, time.Millisecond) }, -1},
 		"flush":  {func() { p.admin.FlushAll(t.Context()) }, -1},
-		"rename": {func() { p.admin.Rename(t.Context(), redisstore.TokenPrefix+apiKey, "elsewhere") }, -1},
+		"rename": {func() { p.admin.Rename(t.Context(), redisstore.RecordPrefix+apiKey, "elsewhere") }, -1},
 	} {
 		p.put(t, 1)
 		p.await(t, 1)
@@ -190,7 +190,7 @@ func TestNothingFromMemoryWhileSilent(t *testing.T) {
 	_, err := p.counter.Count(t.Context(), apiKey, 1)
 	storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	for range 10 {
-		_, err := p.tokens.Lookup(t.Context(), apiKey)
+		_, err := p.records.Lookup(t.Context(), apiKey)
 		storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	}
 	server.Resume()
@@ -240,7 +240,7 @@ func TestWithoutTracking(t *testing.T) {
 		record := storetest.Record(apiKey, int64(limit), time.Now().Add(time.Hour), "/a")
 		pipe := other.admin.Pipeline()
 		pipe.Select(t.Context(), o.DB)
-		pipe.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0)
+		pipe.Set(t.Context(), redisstore.RecordPrefix+apiKey, record, 0)
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestManyRecords(t *testing.T) {
 	pipe := p.admin.Pipeline()
 	for i := range records {
 		key := "k" + strconv.Itoa(i)
-		pipe.Set(t.Context(), redisstore.TokenPrefix+key, storetest.Record(key, 1, time.Now().Add(time.Hour), "/a"), 0)
+		pipe.Set(t.Context(), redisstore.RecordPrefix+key, storetest.Record(key, 1, time.Now().Add(time.Hour), "/a"), 0)
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestManyRecords(t *testing.T) {
 		running.Go(func() {
 			for i := caller; time.Now().Before(deadline); i += 7919 {
 				began := time.Now()
-				token, err := p.tokens.Lookup(t.Context(), "k"+strconv.Itoa(i%records))
+				token, err := p.records.Lookup(t.Context(), "k"+strconv.Itoa(i%records))
 				if took := int64(time.Since(began)); took > slowest.Load() {
 					slowest.Store(took)
 				}
