@@ -240,3 +240,39 @@ func checkProblem(t *testing.T, w *httptest.ResponseRecorder, info ReasonInfo) {
 		t.Errorf("Content-Length %s for %d bytes", got, w.Body.Len())
 	}
 }
+
+func TestNewPipelineRefusesHalfAConfig(t *testing.T) {
+	_, forwarder := scripted(nil)
+	for name, cfg := range map[string]PipelineConfig{
+		"no forwarder": {Observer: newJournal()},
+		"no observer":  {Forwarder: forwarder},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			NewPipeline(cfg)
+		}()
+	}
+}
+
+// TestPipelineDefaults: without a clock and a source of trace ids it uses the
+// real clock and names no trace.
+func TestPipelineDefaults(t *testing.T) {
+	journal := newJournal()
+	slow := forwardFunc(func(context.Context, http.ResponseWriter, *Exchange) Outcome {
+		time.Sleep(2 * time.Millisecond)
+		return Outcome{Reason: UpstreamTimeout}
+	})
+	w := httptest.NewRecorder()
+	NewPipeline(PipelineConfig{Forwarder: slow, Observer: journal}).
+		ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", http.NoBody))
+	if d := journal.wait(t); d.Elapsed < 2*time.Millisecond || d.Elapsed > time.Minute {
+		t.Errorf("elapsed %s", d.Elapsed)
+	}
+	if strings.Contains(w.Body.String(), "trace_id") {
+		t.Errorf("a trace is named: %s", w.Body)
+	}
+}

@@ -2,8 +2,9 @@ package middleware
 
 import (
 	"bufio"
+	"io"
 	"net/http"
-	"net/netip"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -98,21 +99,6 @@ func TestForwardedHeaders(t *testing.T) {
 	}
 }
 
-func TestTrusted(t *testing.T) {
-	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
-	for peer, want := range map[string]bool{
-		"10.1.2.3:80": true, "11.1.2.3:80": false, "[2001:db8::1]:80": true, "[2001:db9::1]:80": false, "[::ffff:10.1.2.3]:80": true,
-		"10.1.2.3": false, "": false, "@": false, "example:80": false,
-	} {
-		if got := Trusted(networks, peer); got != want {
-			t.Errorf("%q: %v", peer, got)
-		}
-		if Trusted(nil, peer) {
-			t.Errorf("%q is trusted by nobody", peer)
-		}
-	}
-}
-
 // TestResponseHeaders compares what the client gets from an upstream that says
 // too much.
 func TestResponseHeaders(t *testing.T) {
@@ -140,5 +126,19 @@ func TestResponseHeaders(t *testing.T) {
 	}
 	if d := g.journal.wait(t); d.Status != http.StatusOK || d.Bytes != 2 || d.Outcome.Reason != Forwarded {
 		t.Errorf("decision %+v", d)
+	}
+}
+
+// TestForwarderNeedsNoPipeline: Forward takes any ResponseWriter.
+func TestForwarderNeedsNoPipeline(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	defer upstream.Close()
+	proxy := NewProxy(ProxyConfig{Upstream: mustURL(upstream.URL), Transport: http.DefaultTransport})
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/x", http.NoBody)
+	ex := &Exchange{Request: r, Path: Path{"/x", "/x"}}
+	checkReason(t, proxy.Forward(t.Context(), w, ex), Forwarded)
+	if w.Body.String() != "hello" || ex.Upstream.Status != http.StatusOK {
+		t.Errorf("got %q, upstream status %d", w.Body, ex.Upstream.Status)
 	}
 }

@@ -110,3 +110,30 @@ func TestRecordSizeIsExact(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRecord holds that no record makes the reader panic, that what it accepts
+// is usable, and that an error never repeats what was planted in the record.
+func FuzzRecord(f *testing.F) {
+	for _, record := range badRecords() {
+		if len(record) < 200 { // the long ones are in the table; mutating them is slow
+			f.Add(record, uint16(len(record)/2))
+		}
+	}
+	f.Add(`{"api_key":"`+testKey+`","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z","allowed_routes":["GET /a/*"]}`, uint16(14))
+	f.Fuzz(func(t *testing.T, record string, at uint16) {
+		token, err := ParseRecord(testKey, []byte(record))
+		if (token == nil) == (err == nil) || err != nil && !errors.Is(err, ErrRecordInvalid) {
+			t.Fatalf("%q: %+v, %v", record, token, err)
+		}
+		if err == nil && (token.RateLimit < 0 || token.ExpiresAt.Year() > 9999) {
+			t.Errorf("%q was accepted: limit %d, expiry %s", record, token.RateLimit, token.ExpiresAt)
+		}
+		where := min(int(at), len(record))
+		for _, canary := range []string{"kX9qZq7w", "86753098675309"} {
+			_, err := ParseRecord(testKey, []byte(record[:where]+canary+record[where:]))
+			if err != nil && strings.Contains(err.Error(), canary) {
+				t.Errorf("the error repeats what is in the record: %v", err)
+			}
+		}
+	})
+}

@@ -81,7 +81,7 @@ func TestInstrument(t *testing.T) {
 	p.client.SetInstrument(w)
 	traced := context.WithValue(t.Context(), requestKey{}, "r")
 	for _, step := range []struct {
-		ctx              context.Context //nolint:containedctx // a row of a table
+		ctx              context.Context
 		commands, hooked []string
 	}{
 		{traced, []string{"EVALSHA NOSCRIPT", "EVAL ok", "GETRANGE ok"}, []string{"r evalsha", "r eval", "r getrange"}},

@@ -1,67 +1,14 @@
 package middleware
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-type lookupRow struct {
-	name  string
-	token *Record
-	err   error
-	want  Reason
-}
-
-func lookupRows() []lookupRow {
-	until := func(d time.Duration) *Record { return &Record{ExpiresAt: epoch.Add(d)} }
-	return []lookupRow{
-		{"current", until(time.Hour), nil, TokenFound},
-		{"a nanosecond left", until(1), nil, TokenFound},
-		{"ends now", until(0), nil, RecordExpired},
-		{"ended", until(-time.Hour), nil, RecordExpired},
-		{"unknown", nil, ErrTokenUnknown, TokenUnknown},
-		{"unknown, wrapped", nil, fmt.Errorf("looking up: %w", ErrTokenUnknown), TokenUnknown},
-		{"unreadable", nil, fmt.Errorf("%w: why", ErrRecordInvalid), RecordInvalid},
-		{"unavailable", nil, fmt.Errorf("%w: why", ErrUnavailable), StoreUnavailable},
-		{"overloaded", nil, fmt.Errorf("%w: why", ErrOverloaded), Overloaded},
-		// An error that the port does not name is an outage, never a bad token.
-		{"unnamed error", nil, errors.New("surprise"), StoreUnavailable},
-		{"deadline", nil, context.DeadlineExceeded, StoreUnavailable},
-	}
-}
-
-func TestTokenLookup(t *testing.T) {
-	for _, row := range lookupRows() {
-		t.Run(row.name, func(t *testing.T) {
-			var asked string
-			store := lookupFunc(func(_ context.Context, apiKey string) (*Record, error) {
-				asked = apiKey
-				return row.token, row.err
-			})
-			ex := &Exchange{Claims: Claims{APIKey: testKey}}
-			o := NewTokenLookup(store, fixed).Check(t.Context(), ex)
-			checkReason(t, o, row.want)
-			if asked != testKey {
-				t.Errorf("asked for %q", asked)
-			}
-			if kept := ex.Record != nil; kept != (row.want == TokenFound) {
-				t.Errorf("token kept: %v", kept)
-			}
-			if failed := o.Verdict() == Fail; failed != (o.Err != nil) || failed && !errors.Is(o.Err, row.err) {
-				t.Errorf("%s has the cause %v", o.Reason, o.Err)
-			}
-		})
-	}
-}
 
 type routeRow struct {
 	name   string
@@ -162,78 +109,94 @@ func TestRouteCheck(t *testing.T) {
 	}
 }
 
-type limitRow struct {
-	name      string
-	limit     int64
-	count     int64
-	err       error
-	want      Reason
-	remaining int64
-	failOpen  bool
-}
-
-func limitRows() []limitRow {
-	rows := []limitRow{
-		{"first", 10, 1, nil, WithinLimit, 9, false},
-		{"last", 10, 10, nil, WithinLimit, 0, false},
-		{"one too many", 10, 11, nil, RateLimited, 0, false},
-		// The limit was lowered in the middle of a window.
-		{"far too many", 10, 50, nil, RateLimited, 0, false},
-		{"limit 0", 0, 1, nil, RateLimited, 0, false},
-		{"limit 1", 1, 1, nil, WithinLimit, 0, false},
-		{"largest limit", math.MaxInt64, 1, nil, WithinLimit, math.MaxInt64 - 1, false},
-		{"largest count", 1, math.MaxInt64, nil, RateLimited, 0, false},
-		{"unavailable", 10, 0, fmt.Errorf("%w: why", ErrUnavailable), LimiterUnavailable, 0, false},
-		{"unnamed error", 10, 0, errors.New("surprise"), LimiterUnavailable, 0, false},
-		{"overloaded", 10, 0, fmt.Errorf("%w: why", ErrOverloaded), Overloaded, 0, false}, // also when failing open
-	}
-	for _, row := range rows {
-		row.name, row.failOpen = "failing open: "+row.name, true
-		if row.want == LimiterUnavailable {
-			row.want = LimiterBypassed
+// The indexed rules decide as reading them one by one does: exact before
+// subtree, long before short, in the order of the record among equals.
+func TestRouteSetIsALinearSearch(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	segment := func() string { return []string{"a", "b", "c", "files", ""}[random.IntN(5)] }
+	path := func() string {
+		parts := make([]string, 1+random.IntN(4))
+		for i := range parts {
+			parts[i] = segment()
 		}
-		rows = append(rows, row)
+		return "/" + strings.Join(parts, "/")
 	}
-	// What admits none need not be counted.
-	return append(rows, limitRow{"failing open: limit 0, unavailable", 0, 0, ErrUnavailable, LimiterUnavailable, 0, true})
+	methods := []string{"", "", http.MethodGet + " ", http.MethodPost + " "}
+	for range 2000 {
+		rules := make([]string, random.IntN(12))
+		for i := range rules {
+			rules[i] = methods[random.IntN(4)] + path() + []string{"", "/*"}[random.IntN(2)]
+		}
+		set := NewRouteSet(rules)
+		for range 20 {
+			method, asked := []string{http.MethodGet, http.MethodHead, http.MethodPost}[random.IntN(3)], path()
+			got, ok := set.Match(method, asked)
+			if want, found := linearMatch(rules, method, asked); got != want || ok != found {
+				t.Fatalf("%s %s by %q: %q %t, want %q %t", method, asked, rules, got, ok, want, found)
+			}
+		}
+	}
 }
 
-func TestRateLimit(t *testing.T) {
-	for _, row := range limitRows() {
-		t.Run(row.name, func(t *testing.T) {
-			var asked string
-			counter := countFunc(func(_ context.Context, apiKey string, limit int64) (Quota, error) {
-				asked = apiKey
-				return quotaOf(limit, row.count), row.err
-			})
-			ex := &Exchange{Claims: Claims{APIKey: testKey}, Record: &Record{RateLimit: row.limit}}
-			o := NewRateLimit(RateLimitConfig{Counter: counter, FailOpen: row.failOpen}).Check(t.Context(), ex)
-			checkReason(t, o, row.want)
-			if asked != testKey {
-				t.Errorf("counted for %q", asked)
-			}
-			if !errors.Is(o.Err, row.err) {
-				t.Errorf("cause %v, want %v", o.Err, row.err)
-			}
-			var want Quota
-			if row.err == nil {
-				want = quotaOf(row.limit, row.count)
-			}
-			if remaining := ex.Quota.Remaining(); remaining != row.remaining {
-				t.Errorf("%d remain, want %d", remaining, row.remaining)
-			}
-			if diff := cmp.Diff(want, ex.Quota); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+func linearMatch(rules []string, method, path string) (best string, found bool) {
+	for _, rule := range rules {
+		route, err := ParseRoute(rule)
+		if err != nil || route.Method != "" && route.Method != method && (route.Method != http.MethodGet || method != http.MethodHead) {
+			continue
+		}
+		if route.Subtree && !strings.HasPrefix(path, strings.TrimSuffix(route.Path, "*")) || !route.Subtree && route.Path != path {
+			continue
+		}
+		better := !found || !route.Subtree && strings.HasSuffix(best, "/*") ||
+			route.Subtree == strings.HasSuffix(best, "/*") && len(route.Path) > len(best)
+		if better {
+			best, found = route.Path, true
+		}
+	}
+	return best, found
+}
+
+// The number of rules is not what a request pays for.
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{2, 100, 1000} {
+		rules := make([]string, n)
+		for i := range rules {
+			rules[i] = fmt.Sprintf("/api/v1/route%d", i)
+		}
+		set := NewRouteSet(rules)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				set.Match(http.MethodGet, rules[n-1])
 			}
 		})
 	}
 }
 
-// reasonsOf collects what the rows of a table expect.
-func reasonsOf[R any](rows []R, want func(R) Reason) []Reason {
-	reasons := make([]Reason, 0, len(rows))
-	for _, row := range rows {
-		reasons = append(reasons, want(row))
+func TestParseRoute(t *testing.T) {
+	for _, row := range []struct {
+		rule string
+		want Route
+	}{
+		{"/", Route{Path: "/"}},
+		{"/api/v1/test", Route{Path: "/api/v1/test"}},
+		{"/files/*", Route{Path: "/files/*", Subtree: true}},
+		{"/*", Route{Path: "/*", Subtree: true}},
+		{"GET /files/*", Route{Method: "GET", Path: "/files/*", Subtree: true}},
+		{"/a b", Route{Path: "/a b"}},
+		{"DELETE /a b", Route{Method: "DELETE", Path: "/a b"}},
+	} {
+		if got, err := ParseRoute(row.rule); err != nil || got != row.want {
+			t.Errorf("%q: got %+v, %v, want %+v", row.rule, got, err, row.want)
+		}
 	}
-	return reasons
+	for _, rule := range []string{
+		"", " ", "*", "**", "/**", "/a*", "/a/*/b", "/*/*", "a", "a/*", "GET", "GET ", "GET  /a", " /a", "get /a", "FOO /a", "TRACE /a",
+		"CONNECT /a",
+		"GET a", "GET *", "//", "/a//b", "/a/../b", "/..", "/./*", "/../*", "//*", `/a\b`, "/a\x00", "/a\nb", "/\xff", "/a/..;/b",
+	} {
+		if got, err := ParseRoute(rule); err == nil {
+			t.Errorf("%q was accepted as %+v", rule, got)
+		}
+	}
 }

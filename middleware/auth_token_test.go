@@ -2,7 +2,10 @@ package middleware
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -120,4 +123,42 @@ func keyRows() []membersRow {
 		membersRow{"of 129", key(`"` + strings.Repeat("k", 129) + `"`), APIKeyInvalid},
 		membersRow{"of one", key(`"~"`), Authenticated},
 	)
+}
+
+// FuzzAuthorization holds that no header makes the auth stage panic and that
+// only tokens which were minted with the secret are accepted.
+func FuzzAuthorization(f *testing.F) {
+	minted := []string{hs256(claimsAt(epoch, "")), hs256(claimsAt(epoch, `,"nbf":1,"x":{"y":[]}`))}
+	for _, token := range minted {
+		f.Add("Bearer "+token, "", false)
+		f.Add("bearer  "+token, "Bearer "+token, true)
+	}
+	for _, row := range slices.Concat(headerRows(), claimRows()) {
+		f.Add(row.values[0], "", false)
+		if row.want == Authenticated {
+			minted = append(minted, strings.TrimPrefix(row.values[0], "Bearer "))
+		}
+	}
+	auth := testAuth()
+	f.Fuzz(func(t *testing.T, first, second string, both bool) {
+		values := []string{first}
+		if both {
+			values = append(values, second)
+		}
+		ex := &Exchange{Request: &http.Request{Header: http.Header{"Authorization": values}}}
+		o := auth.Check(t.Context(), ex)
+		if info := o.Reason.Info(); info.Stage != StageAuth || o.Err != nil {
+			t.Fatalf("%q: %s of stage %q, cause %v", values, o.Reason, info.Stage, o.Err)
+		}
+		if !o.Proceeds() {
+			return
+		}
+		scheme, token, _ := strings.Cut(first, " ")
+		if both || !strings.EqualFold(scheme, "bearer") || !slices.Contains(minted, strings.TrimLeft(token, " ")) {
+			t.Errorf("%q was accepted", values)
+		}
+		if !ValidAPIKey(ex.Claims.APIKey) || ex.Claims.ExpiresAt.Before(epoch.Add(-testLeeway)) {
+			t.Errorf("%q was accepted with %+v", values, ex.Claims)
+		}
+	})
 }

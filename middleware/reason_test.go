@@ -87,3 +87,12 @@ func TestVerdictNames(t *testing.T) {
 		}
 	}
 }
+
+// reasonsOf collects what the rows of a table expect.
+func reasonsOf[R any](rows []R, want func(R) Reason) []Reason {
+	reasons := make([]Reason, 0, len(rows))
+	for _, row := range rows {
+		reasons = append(reasons, want(row))
+	}
+	return reasons
+}
