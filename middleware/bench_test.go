@@ -63,7 +63,7 @@ func BenchmarkParseRecord(b *testing.B) {
 	}
 }
 
-// silent is an Observer and a ResponseWriter that cost nothing.
+// silent is an Observer and a ResponseWriter that do nothing.
 type silent struct{ header http.Header }
 
 func (silent) StageStarted(ctx context.Context, _ *Exchange, _ string) context.Context { return ctx }
@@ -73,16 +73,16 @@ func (s silent) Header() http.Header                                            
 func (silent) Write(p []byte) (int, error)                                             { return len(p), nil }
 func (silent) WriteHeader(int)                                                         {}
 
-// BenchmarkPipeline is all stages on fakes: what a request costs before Redis,
-// telemetry and the network.
+// BenchmarkPipeline measures all stages on fakes: the cost of a request without
+// Redis, telemetry and the network.
 func BenchmarkPipeline(b *testing.B) {
-	token := &Record{RateLimit: 10, ExpiresAt: epoch.Add(time.Hour), Routes: NewRouteSet([]string{"/api/v1/test", "/api/v1/test2"})}
+	record := &Record{RateLimit: 10, ExpiresAt: epoch.Add(time.Hour), Routes: NewRouteSet([]string{"/api/v1/test", "/api/v1/test2"})}
 	for name, count := range map[string]int64{"allowed": 1, "limited": 11} {
 		b.Run(name, func(b *testing.B) {
 			pipeline := NewPipeline(PipelineConfig{
 				Stages: []Stage{
 					testAuth(),
-					NewTokenLookup(lookupFunc(func(context.Context, string) (*Record, error) { return token, nil }), fixed),
+					NewTokenLookup(lookupFunc(func(context.Context, string) (*Record, error) { return record, nil }), fixed),
 					RouteCheck{},
 					NewRateLimit(RateLimitConfig{Counter: countUsed(count)}),
 				},

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestForwardedHeaders compares the whole head of a forwarded request, so that
-// nothing is passed on or added that the row does not show.
+// TestForwardedHeaders compares the whole head of a forwarded request, so that a
+// field which the row does not have is an error.
 func TestForwardedHeaders(t *testing.T) {
 	const spoofed = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\n" +
 		"X-Real-IP: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /x\r\nX-Forwarded-Uri: /x\r\nX-Forwarded-Method: PUT\r\n"
@@ -93,14 +93,14 @@ func TestForwardedHeaders(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if own := strings.TrimPrefix(upstream.url, "http://"); got.Host != own {
-				t.Errorf("Host %q, want the backend's own, %q", got.Host, own)
+				t.Errorf("Host %q, want the upstream's, %q", got.Host, own)
 			}
 		})
 	}
 }
 
-// TestResponseHeaders compares what the client gets from an upstream that says
-// too much.
+// TestResponseHeaders compares the whole head of a response from an upstream that
+// sends fields which only the gateway may set.
 func TestResponseHeaders(t *testing.T) {
 	limits := "RateLimit: 1\r\nRateLimit: 2\r\nratelimit-policy: x\r\nX-RateLimit-Limit: 9\r\nX-RateLimit-Reset: 9\r\n"
 	upstream := newUpstream(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"+limits+"\r\n"+
@@ -125,11 +125,11 @@ func TestResponseHeaders(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if d := g.journal.wait(t); d.Status != http.StatusOK || d.Bytes != 2 || d.Outcome.Reason != Forwarded {
-		t.Errorf("decision %+v", d)
+		t.Errorf("result %+v", d)
 	}
 }
 
-// TestForwarderNeedsNoPipeline: Forward takes any ResponseWriter.
+// TestForwarderNeedsNoPipeline checks that Forward works with any ResponseWriter.
 func TestForwarderNeedsNoPipeline(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	defer upstream.Close()

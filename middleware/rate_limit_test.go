@@ -44,7 +44,7 @@ func limitRows() []limitRow {
 		}
 		rows = append(rows, row)
 	}
-	// What admits none need not be counted.
+	// A limit of 0 admits nothing, whatever the count.
 	return append(rows, limitRow{"failing open: limit 0, unavailable", 0, 0, ErrUnavailable, LimiterUnavailable, 0, true})
 }
 
@@ -63,7 +63,7 @@ func TestRateLimit(t *testing.T) {
 				t.Errorf("counted for %q", asked)
 			}
 			if !errors.Is(o.Err, row.err) {
-				t.Errorf("cause %v, want %v", o.Err, row.err)
+				t.Errorf("error %v, want %v", o.Err, row.err)
 			}
 			var want Quota
 			if row.err == nil {
@@ -97,7 +97,7 @@ func TestRateLimitHeaders(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := http.Header{}
-			if row.want != nil { // what an upstream sent is replaced
+			if row.want != nil { // the fields of an upstream are replaced
 				h = http.Header{"Ratelimit": {"1", "2"}, "Ratelimit-Policy": {"x"}, "X-Ratelimit-Limit": {"x"}}
 			}
 			writeRateLimitHeaders(h, row.quota)

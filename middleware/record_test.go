@@ -37,8 +37,8 @@ func TestParseRecord(t *testing.T) {
 	}
 }
 
-// badRecords are unreadable; each is refused as a whole, for half a record
-// could allow what its writer did not mean.
+// badRecords returns records that cannot be read. ParseRecord uses no part of
+// them.
 func badRecords() map[string]string {
 	record := func(limit, expires, routes string) string {
 		return `{"rate_limit":` + limit + `,"expires_at":` + expires + `,"allowed_routes":` + routes + `}`
@@ -81,8 +81,8 @@ func TestParseRecordRefuses(t *testing.T) {
 	}
 }
 
-// TestRecordErrorsQuoteNothing plants text that must not be repeated where
-// encoding/json would quote it.
+// TestRecordErrorsQuoteNothing checks that errors do not contain text that
+// encoding/json would quote.
 func TestRecordErrorsQuoteNothing(t *testing.T) {
 	const canary = "314159265358979"
 	for _, record := range []string{
@@ -95,7 +95,7 @@ func TestRecordErrorsQuoteNothing(t *testing.T) {
 			t.Errorf("%s: %v", record, err)
 		}
 	}
-	// One character of a record is one too many.
+	// encoding/json quotes a single character too.
 	if _, err := ParseRecord(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
 		t.Errorf("%v", err)
 	}
@@ -111,11 +111,11 @@ func TestRecordSizeIsExact(t *testing.T) {
 	}
 }
 
-// FuzzRecord holds that no record makes the reader panic, that what it accepts
-// is usable, and that an error never repeats what was planted in the record.
+// FuzzRecord checks that no record makes ParseRecord panic, that accepted records
+// have valid fields, and that errors do not quote the record.
 func FuzzRecord(f *testing.F) {
 	for _, record := range badRecords() {
-		if len(record) < 200 { // the long ones are in the table; mutating them is slow
+		if len(record) < 200 { // mutating long records is slow
 			f.Add(record, uint16(len(record)/2))
 		}
 	}
@@ -132,7 +132,7 @@ func FuzzRecord(f *testing.F) {
 		for _, canary := range []string{"kX9qZq7w", "86753098675309"} {
 			_, err := ParseRecord(testKey, []byte(record[:where]+canary+record[where:]))
 			if err != nil && strings.Contains(err.Error(), canary) {
-				t.Errorf("the error repeats what is in the record: %v", err)
+				t.Errorf("the error quotes the record: %v", err)
 			}
 		}
 	})

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestRefusalHeaders pins the header fields that tell a client what to do.
+// TestRefusalHeaders checks the header fields of refusals.
 func TestRefusalHeaders(t *testing.T) {
 	challenge := func(code, description string) http.Header {
 		return http.Header{"Www-Authenticate": {`Bearer realm="tyk_proxy", error="` + code + `", error_description="` + description + `"`}}
@@ -34,7 +34,7 @@ func TestRefusalHeaders(t *testing.T) {
 		reason Reason
 		want   http.Header
 	}{
-		// RFC 6750 §3.1: no error code where the client did not authenticate.
+		// RFC 6750 §3.1: no error code if the request has no credentials.
 		{StageAuth, CredentialsMissing, http.Header{"Www-Authenticate": {`Bearer realm="tyk_proxy"`}}},
 		{StageAuth, CredentialsAmbiguous, challenge("invalid_request", "The request carries more than one Authorization header.")},
 		{StageAuth, SignatureInvalid, challenge("invalid_token", "The token's signature does not verify.")},
@@ -62,8 +62,8 @@ func TestRefusalHeaders(t *testing.T) {
 	}
 }
 
-// TestHEADRefusalHasNoBody asks over the wire, where a body would be read as the
-// next response.
+// TestHEADRefusalHasNoBody uses a real connection, on which a client would read a
+// body as the next response.
 func TestHEADRefusalHasNoBody(t *testing.T) {
 	stages, forwarder := scripted(map[string]func() Outcome{StageRouteCheck: func() Outcome { return Outcome{Reason: RouteNotAllowed} }})
 	journal := newJournal()
@@ -74,11 +74,11 @@ func TestHEADRefusalHasNoBody(t *testing.T) {
 		t.Errorf("got %q", raw)
 	}
 	if d := journal.wait(t); d.Bytes != 0 || d.Status != http.StatusForbidden {
-		t.Errorf("%d bytes were reported with status %d", d.Bytes, d.Status)
+		t.Errorf("the result has %d bytes and status %d", d.Bytes, d.Status)
 	}
 }
 
-// hijackable is a writer whose connection can be handed over, if there is one.
+// hijackable is a writer that returns its connection from Hijack, if it has one.
 type hijackable struct {
 	*httptest.ResponseRecorder
 
@@ -92,8 +92,8 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, nil, nil
 }
 
-// A request ends with its final status or with that of the connection's
-// hand-over, not with that of an interim answer or of a try.
+// TestFinalStatus checks that the result has the final status or, after Hijack,
+// 101, and not the status of an interim response.
 func TestFinalStatus(t *testing.T) {
 	conn, _ := net.Pipe()
 	t.Cleanup(func() { _ = conn.Close() })
@@ -122,7 +122,7 @@ func TestFinalStatus(t *testing.T) {
 			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 			pipeline.ServeHTTP(hijackable{httptest.NewRecorder(), row.conn}, request)
 			if got := ended.wait(t).Status; got != row.want {
-				t.Errorf("the request ended with status %d, want %d", got, row.want)
+				t.Errorf("the result has status %d, want %d", got, row.want)
 			}
 		})
 	}

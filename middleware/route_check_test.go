@@ -67,8 +67,7 @@ func routeRows() []routeRow {
 	})
 }
 
-// refusedRows are about records that allow nothing and methods that nothing
-// allows.
+// refusedRows are records that allow nothing, and methods that no record allows.
 func refusedRows() []routeRow {
 	rows := make([]routeRow, 0, 32)
 	for _, record := range []string{
@@ -89,7 +88,7 @@ func TestRouteCheck(t *testing.T) {
 			if row.record != "" {
 				record = record[:len(record)-1] + `,"allowed_routes":` + row.record + `}`
 			}
-			token, err := ParseRecord(testKey, []byte(record))
+			parsed, err := ParseRecord(testKey, []byte(record))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,20 +96,20 @@ func TestRouteCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ex := &Exchange{Request: &http.Request{Method: row.method, URL: target}, Record: token}
+			ex := &Exchange{Request: &http.Request{Method: row.method, URL: target}, Record: parsed}
 			checkReason(t, RouteCheck{}.Check(t.Context(), ex), row.want)
 			if ex.Route != row.route {
 				t.Errorf("route %q, want %q", ex.Route, row.route)
 			}
 			if kept := ex.Path != (Path{}); kept != (row.want == RouteAllowed) {
-				t.Errorf("path kept: %+v", ex.Path)
+				t.Errorf("the exchange has the path %+v", ex.Path)
 			}
 		})
 	}
 }
 
-// The indexed rules decide as reading them one by one does: exact before
-// subtree, long before short, in the order of the record among equals.
+// TestRouteSetIsALinearSearch compares the indexed rules with a linear search:
+// exact before subtree, long before short, in the order of the record.
 func TestRouteSetIsALinearSearch(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	segment := func() string { return []string{"a", "b", "c", "files", ""}[random.IntN(5)] }
@@ -156,7 +155,7 @@ func linearMatch(rules []string, method, path string) (best string, found bool) 
 	return best, found
 }
 
-// The number of rules is not what a request pays for.
+// BenchmarkMatch shows that the cost does not depend on the number of rules.
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{2, 100, 1000} {
 		rules := make([]string, n)

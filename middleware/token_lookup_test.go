@@ -9,10 +9,10 @@ import (
 )
 
 type lookupRow struct {
-	name  string
-	token *Record
-	err   error
-	want  Reason
+	name   string
+	record *Record
+	err    error
+	want   Reason
 }
 
 func lookupRows() []lookupRow {
@@ -27,7 +27,7 @@ func lookupRows() []lookupRow {
 		{"unreadable", nil, fmt.Errorf("%w: why", ErrRecordInvalid), RecordInvalid},
 		{"unavailable", nil, fmt.Errorf("%w: why", ErrUnavailable), StoreUnavailable},
 		{"overloaded", nil, fmt.Errorf("%w: why", ErrOverloaded), Overloaded},
-		// An error that the port does not name is an outage, never a bad token.
+		// An error that the port does not define is an outage and not a bad token.
 		{"unnamed error", nil, errors.New("surprise"), StoreUnavailable},
 		{"deadline", nil, context.DeadlineExceeded, StoreUnavailable},
 	}
@@ -39,7 +39,7 @@ func TestTokenLookup(t *testing.T) {
 			var asked string
 			store := lookupFunc(func(_ context.Context, apiKey string) (*Record, error) {
 				asked = apiKey
-				return row.token, row.err
+				return row.record, row.err
 			})
 			ex := &Exchange{Claims: Claims{APIKey: testKey}}
 			o := NewTokenLookup(store, fixed).Check(t.Context(), ex)
@@ -48,10 +48,10 @@ func TestTokenLookup(t *testing.T) {
 				t.Errorf("asked for %q", asked)
 			}
 			if kept := ex.Record != nil; kept != (row.want == TokenFound) {
-				t.Errorf("token kept: %v", kept)
+				t.Errorf("the exchange has a record: %v", kept)
 			}
 			if failed := o.Verdict() == Fail; failed != (o.Err != nil) || failed && !errors.Is(o.Err, row.err) {
-				t.Errorf("%s has the cause %v", o.Reason, o.Err)
+				t.Errorf("%s has the error %v", o.Reason, o.Err)
 			}
 		})
 	}

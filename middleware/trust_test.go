@@ -15,7 +15,7 @@ func TestTrusted(t *testing.T) {
 			t.Errorf("%q: %v", peer, got)
 		}
 		if Trusted(nil, peer) {
-			t.Errorf("%q is trusted by nobody", peer)
+			t.Errorf("%q is trusted without networks", peer)
 		}
 	}
 }

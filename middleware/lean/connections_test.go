@@ -15,12 +15,12 @@ import (
 
 const hi = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
-// The upstream closes an idle connection: whether that is noticed before the
-// next request is sent or only then, a request that may be repeated succeeds.
+// TestClosedWhileIdle checks that a replayable request succeeds if the upstream has
+// closed the idle connection, noticed before or after the request was sent.
 func TestClosedWhileIdle(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, wait := range []time.Duration{0, 20 * time.Millisecond} {
-			o := newOrigin(t, always(hi, true))
+			o := newUpstream(t, always(hi, true))
 			transport := newTransport(t, o.url, nil)
 			for range 20 {
 				if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
@@ -32,9 +32,9 @@ func TestClosedWhileIdle(t *testing.T) {
 	})
 }
 
-// silent answers the first request of its first connection. It reads what
-// comes after that and closes the connection, so that the client cannot know
-// whether it was acted upon.
+// silent answers the first request of its first connection. It reads the next
+// request and closes the connection, so that the client cannot know whether the
+// upstream acted on the request.
 func silent(first string) func(*upstream, net.Conn, *bufio.Reader) {
 	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		if o.accepted.Load() > 1 {
@@ -59,7 +59,7 @@ func TestRetry(t *testing.T) {
 			{"GET", "", "H", "invalid"}, {"GET", "", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", "unexpected EOF"},
 		} {
 			t.Run(row.method+row.key+row.begun, func(t *testing.T) {
-				o := newOrigin(t, silent(row.begun))
+				o := newUpstream(t, silent(row.begun))
 				transport := newTransport(t, o.url, nil)
 				if got := ask(t, transport, t.Context(), "GET", o.url); got != `200 "hi"` {
 					t.Fatalf("got %s", got)
@@ -68,7 +68,7 @@ func TestRetry(t *testing.T) {
 				if row.key != "" {
 					r.Header.Set(row.key, "1")
 				}
-				if got := told(transport.RoundTrip(r)); got != row.want {
+				if got := describe(transport.RoundTrip(r)); got != row.want {
 					t.Errorf("got %s, want %s", got, row.want)
 				}
 				sent := int64(2)
@@ -83,20 +83,21 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// A fresh connection that ends without an answer is no reason to repeat.
+// TestNoRetryOnFreshConnection checks that a request is not retried if a fresh
+// connection ends without an answer.
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *upstream, _ net.Conn, r *bufio.Reader) { o.next(r) })
+		o := newUpstream(t, func(o *upstream, _ net.Conn, r *bufio.Reader) { o.next(r) })
 		if got := ask(t, newTransport(t, o.url, nil), t.Context(), "", o.url); got != "EOF" || o.requests.Load() != 1 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
 }
 
-// An upstream that has seen enough answers before it has read the request.
+// TestEarlyAnswer has an upstream that answers before it has read the request.
 func TestEarlyAnswer(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			r.ReadByte()
 			io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 			o.next(r)
@@ -104,16 +105,17 @@ func TestEarlyAnswer(t *testing.T) {
 		})
 		r := request(t, t.Context(), "", o.url)
 		r.Header.Set("X", strings.Repeat("x", 30<<10))
-		if got := told(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
+		if got := describe(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
 			t.Errorf("got %s", got)
 		}
 		o.clientClosed(t)
 	})
 }
 
-// A connection that cannot be looked at while it is idle is not kept.
+// TestConnectionWithoutDescriptor checks that a connection which cannot be checked
+// while it is idle is not kept.
 func TestConnectionWithoutDescriptor(t *testing.T) {
-	o := newOrigin(t, always(hi, false))
+	o := newUpstream(t, always(hi, false))
 	transport := newLean(t, o.url, func(f *http.Transport) {
 		f.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, address)
@@ -128,10 +130,11 @@ func TestConnectionWithoutDescriptor(t *testing.T) {
 	}
 }
 
-// What the upstream says unasked is never the answer to the next request.
+// TestUnsolicitedResponse checks that an unsolicited response is not the answer to
+// the next request.
 func TestUnsolicitedResponse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				io.WriteString(c, hi)
 				time.Sleep(5 * time.Millisecond)
@@ -151,10 +154,10 @@ func TestUnsolicitedResponse(t *testing.T) {
 	})
 }
 
-// A body that was not read to its end takes its connection along.
+// TestUnreadBody checks that closing an unread body closes the connection.
 func TestUnreadBody(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false))
+		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false))
 		transport := newTransport(t, o.url, nil)
 		for _, n := range []int64{0, 1, 4} {
 			res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
@@ -175,10 +178,10 @@ func TestUnreadBody(t *testing.T) {
 	})
 }
 
-// Close ends a Read that waits.
+// TestCloseDuringRead checks that Close ends a Read that waits.
 func TestCloseDuringRead(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false))
+		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false))
 		res, err := newTransport(t, o.url, nil).RoundTrip(request(t, t.Context(), "", o.url))
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +194,7 @@ func TestCloseDuringRead(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		res.Body.Close()
 		if err := <-read; err == nil {
-			t.Error("the read found an end")
+			t.Error("the read returned no error")
 		}
 		o.clientClosed(t)
 	})
@@ -203,7 +206,7 @@ func TestIdleConnections(t *testing.T) {
 		for _, row := range []struct{ most, perHost, kept int }{{100, 3, 3}, {3, 100, 3}, {0, 100, callers}, {0, 0, 2}} {
 			var together sync.WaitGroup
 			together.Add(callers)
-			o := newOrigin(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
+			o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 				for o.next(r) {
 					together.Done()
 					together.Wait()
@@ -230,10 +233,11 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// Nothing is left once the connections are closed, those too that come back later.
+// TestCloseIdleConnections checks that no connection and no goroutine remains,
+// including connections that are released later.
 func TestCloseIdleConnections(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always(hi, false))
+		o := newUpstream(t, always(hi, false))
 		before := runtime.NumGoroutine()
 		transport := newTransport(t, o.url, nil).(interface {
 			http.RoundTripper

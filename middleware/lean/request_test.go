@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// recorder is an upstream that keeps the bytes of each request's head.
+// recorder starts an upstream that keeps the raw head of each request.
 func recorder(t *testing.T) (o *upstream, heads chan string) {
 	t.Helper()
 	heads = make(chan string, 100)
-	return newOrigin(t, func(_ *upstream, c net.Conn, _ *bufio.Reader) {
+	return newUpstream(t, func(_ *upstream, c net.Conn, _ *bufio.Reader) {
 		var head bytes.Buffer
 		for one := make([]byte, 1); ; {
 			if _, err := io.ReadFull(c, one); err != nil {
@@ -34,7 +34,7 @@ func recorder(t *testing.T) (o *upstream, heads chan string) {
 	}), heads
 }
 
-// forms are requests that are served here; host is the upstream's.
+// forms returns changes that make requests which are sent here.
 func forms() map[string]func(r *http.Request) {
 	set := func(name string, values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header[name] = values }
@@ -78,7 +78,7 @@ func forms() map[string]func(r *http.Request) {
 	}
 }
 
-// The upstream gets the same bytes from both.
+// TestRequestBytes checks that this transport and net/http send the same bytes.
 func TestRequestBytes(t *testing.T) {
 	o, heads := recorder(t)
 	transport := newLean(t, o.url, nil)
@@ -91,19 +91,20 @@ func TestRequestBytes(t *testing.T) {
 				if !transport.serves(r) {
 					t.Fatal("the request goes to the fallback")
 				}
-				if answer := told(rt.RoundTrip(r)); !strings.HasPrefix(answer, "200") {
+				if answer := describe(rt.RoundTrip(r)); !strings.HasPrefix(answer, "200") {
 					t.Fatal(answer)
 				}
 				got[i] = <-heads
 			}
 			if got[0] != got[1] {
-				t.Errorf("net/http sends\n%q, we send\n%q", got[0], got[1])
+				t.Errorf("net/http sends\n%q, this package\n%q", got[0], got[1])
 			}
 		})
 	}
 }
 
-// What is not served here goes to net/http, which sends it or refuses it.
+// TestFallback checks that other requests go to net/http, which sends or refuses
+// them.
 func TestFallback(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(r *http.Request)
@@ -129,14 +130,14 @@ func TestFallback(t *testing.T) {
 		"trailer":             {func(r *http.Request) { r.Trailer = http.Header{"X: y\r\n": nil} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// An upstream of its own: bytes may come late.
+			// A new upstream for each case, because bytes may arrive late.
 			o, heads := recorder(t)
 			transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
 			r := request(t, t.Context(), "GET", o.url+"/")
 			if row.change(r); transport.serves(r) {
 				t.Error("the request is served here")
 			}
-			answer := told(transport.RoundTrip(r))
+			answer := describe(transport.RoundTrip(r))
 			transport.CloseIdleConnections()
 			if got := strings.HasPrefix(answer, "200"); got != row.sent {
 				t.Errorf("got %s", answer)
@@ -150,7 +151,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// With settings that are not implemented here every request goes to net/http.
+// TestSettings checks that every request goes to net/http if its transport has
+// settings that are not implemented here.
 func TestSettings(t *testing.T) {
 	for name, change := range map[string]func(*http.Transport){
 		"proxy":       func(f *http.Transport) { f.Proxy = http.ProxyFromEnvironment },

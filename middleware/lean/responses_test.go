@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// answered is a row: what the upstream sends and what the caller is told.
+// answered is what the upstream sends and what the caller gets.
 type answered struct {
 	name   string
 	method string // GET if empty
@@ -95,7 +95,8 @@ func brokenAnswers() []answered {
 	}
 }
 
-// What comes behind an answer must never become the answer to somebody else.
+// trailedAnswers are answers with trailing bytes, which must not become the answer
+// to another request.
 func trailedAnswers() []answered {
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 	return []answered{
@@ -114,13 +115,13 @@ func TestAnswers(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, row := range append(append(wholeAnswers(), brokenAnswers()...), trailedAnswers()...) {
 			t.Run(row.name, func(t *testing.T) {
-				o := newOrigin(t, always(row.answer, row.closes))
+				o := newUpstream(t, always(row.answer, row.closes))
 				transport := newTransport(t, o.url, func(f *http.Transport) { f.MaxResponseHeaderBytes = limit })
 				for range 2 {
 					if got := ask(t, transport, t.Context(), row.method, o.url); got != row.want {
 						t.Errorf("got %s, want %s", got, row.want)
 					}
-					// net/http notices on another goroutine that more came.
+					// net/http notices trailing bytes on another goroutine.
 					time.Sleep(10 * time.Millisecond)
 				}
 				if reused := o.accepted.Load() == 1; reused != row.reused {
@@ -131,11 +132,12 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
-// A trace sees each informational response; the limit counts for each alone.
+// TestInformational checks that a trace sees each informational response, and that
+// the limit applies to each of them.
 func TestInformational(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		hint := "HTTP/1.1 103 Early Hints\r\nLink: </" + strings.Repeat("x", limit/2) + ">\r\n\r\n"
-		o := newOrigin(t, always(strings.Repeat(hint, 20)+"HTTP/1.1 204 No Content\r\n\r\n", false))
+		o := newUpstream(t, always(strings.Repeat(hint, 20)+"HTTP/1.1 204 No Content\r\n\r\n", false))
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.MaxResponseHeaderBytes = limit })
 		seen, refuse := 0, error(nil)
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
@@ -157,10 +159,11 @@ func TestInformational(t *testing.T) {
 	})
 }
 
-// Nobody asked for another protocol: the connection is not used again.
+// TestSwitchingProtocols checks that a connection is not reused after a 101 that was
+// not requested.
 func TestSwitchingProtocols(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nevil", false))
+		o := newUpstream(t, always("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nevil", false))
 		transport := newTransport(t, o.url, nil)
 		for range 2 {
 			res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// maker makes the transport under test; change may adjust its settings.
+// maker returns the transport under test; change adjusts its settings.
 type maker func(t *testing.T, upstream string, change func(*http.Transport)) http.RoundTripper
 
-// both runs one test against the transport of net/http and against this one:
-// what net/http does is what is wanted.
+// both runs a test with net/http's transport and with this one, which must behave
+// in the same way.
 func both(t *testing.T, test func(t *testing.T, newTransport maker)) {
 	t.Helper()
 	t.Run("net/http", func(t *testing.T) {
@@ -54,7 +54,7 @@ func settings(t testing.TB, change func(*http.Transport)) *http.Transport {
 	return transport
 }
 
-// upstream is a server that speaks raw bytes.
+// upstream is a server that sends raw bytes.
 type upstream struct {
 	url      string
 	accepted atomic.Int64
@@ -65,8 +65,8 @@ type upstream struct {
 	conns []net.Conn
 }
 
-// newOrigin serves each connection with serve and closes it afterwards.
-func newOrigin(t testing.TB, serve func(o *upstream, c net.Conn, r *bufio.Reader)) *upstream {
+// newUpstream serves each connection with serve and closes it afterwards.
+func newUpstream(t testing.TB, serve func(o *upstream, c net.Conn, r *bufio.Reader)) *upstream {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -123,11 +123,11 @@ func (o *upstream) clientClosed(t *testing.T) {
 	select {
 	case <-o.ended:
 	case <-time.After(5 * time.Second):
-		t.Error("the client left its connection open")
+		t.Error("timed out waiting for the client to close its connection")
 	}
 }
 
-// always answers every request with the same bytes.
+// always sends the same bytes to every request.
 func always(answer string, closes bool) func(*upstream, net.Conn, *bufio.Reader) {
 	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		for o.next(r) {
@@ -147,16 +147,16 @@ func request(t testing.TB, ctx context.Context, method, target string) *http.Req
 	return r
 }
 
-// ask sends a request and tells all that came of it.
+// ask sends a request and describes the response or error.
 func ask(t testing.TB, transport http.RoundTripper, ctx context.Context, method, target string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return told(transport.RoundTrip(request(t, ctx, method, target)))
+	return describe(transport.RoundTrip(request(t, ctx, method, target)))
 }
 
-// told reads a response and tells all that came of it.
-func told(res *http.Response, err error) string {
+// describe reads a response and describes it, or the error.
+func describe(res *http.Response, err error) string {
 	if err != nil {
 		return kind(err)
 	}
@@ -175,7 +175,7 @@ func told(res *http.Response, err error) string {
 	return text
 }
 
-// kind says what callers can tell about an error.
+// kind describes what callers can learn from an error.
 func kind(err error) string {
 	var op *net.OpError
 	var timeout net.Error

@@ -15,7 +15,7 @@ func BenchmarkCount(b *testing.B) {
 	o := options(server.Addr, patience)
 	counter := redisstore.NewCounter(newClient(b, o), time.Minute, nil)
 	b.ReportAllocs()
-	b.SetParallelism(16) // requests wait for Redis more than for a processor
+	b.SetParallelism(16) // requests mostly wait for Redis
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := counter.Count(b.Context(), apiKey, unlimited); err != nil {
@@ -45,8 +45,8 @@ func BenchmarkLookup(b *testing.B) {
 	})
 }
 
-// BenchmarkDuplex compares the two ways in which go-redis can share a
-// connection; see NewClient.
+// BenchmarkDuplex compares the two modes in which go-redis can share a connection;
+// see NewClient.
 func BenchmarkDuplex(b *testing.B) {
 	server := storetest.StartRedis(b)
 	for _, full := range []bool{false, true} {
@@ -71,8 +71,7 @@ func BenchmarkDuplex(b *testing.B) {
 	}
 }
 
-// BenchmarkFromMemory is a lookup that needs no Redis, and a refusal that does
-// not.
+// BenchmarkFromMemory measures a lookup and a refusal that do not use Redis.
 func BenchmarkFromMemory(b *testing.B) {
 	server := storetest.StartRedis(b)
 	o := options(server.Addr, patience)

@@ -14,7 +14,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-func TestTokenStores(t *testing.T) {
+func TestRecords(t *testing.T) {
 	t.Run("fake", func(t *testing.T) {
 		storetest.RunRecordStore(t, func(testing.TB) storetest.RecordFixture {
 			clock := testClock()
@@ -46,15 +46,15 @@ func TestTokenStores(t *testing.T) {
 	})
 }
 
-// recordFixture looks up through the gateway's client and writes, as token-gen
-// and operators do, through another one.
+// recordFixture reads through the gateway's client and writes through another one,
+// as token-gen and operators do.
 func recordFixture(tb testing.TB, addr string) storetest.RecordFixture {
 	admin := redis.NewClient(&redis.Options{Addr: addr})
 	tb.Cleanup(func() { admin.Close() })
 	must := func(err error) {
 		tb.Helper()
 		if err != nil {
-			tb.Fatalf("writing behind the store's back: %v", err)
+			tb.Fatalf("writing a record: %v", err)
 		}
 	}
 	ctx := context.Background()
@@ -127,12 +127,13 @@ func restart(tb testing.TB, mini *miniredis.Miniredis) func() {
 	}
 }
 
-// TestProbe: readiness follows Redis both ways, and takes no PING for an answer.
+// TestProbe checks that Probe follows the state of Redis, and that PING is not
+// enough for it.
 func TestProbe(t *testing.T) {
 	server := storetest.StartRedis(t)
 	client := newClient(t, options(server.Addr, patience))
 	if err := client.Probe(t.Context()); err != nil {
-		t.Errorf("Redis answers, and Probe says %v", err)
+		t.Errorf("Redis answers, and Probe returned %v", err)
 	}
 	admin := newAdmin(t, server.Addr)
 	for _, readOnly := range []string{"0", "10000"} { // min-replicas-to-write of a Redis without replicas
@@ -140,13 +141,13 @@ func TestProbe(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := client.Probe(t.Context()); (err == nil) != (readOnly == "0") {
-			t.Errorf("with %s replicas needed to write Probe says %v", readOnly, err)
+			t.Errorf("with %s replicas needed to write, Probe returned %v", readOnly, err)
 		}
 	}
 	server.Stop()
 	storetest.CheckError(t, client.Probe(t.Context()), middleware.ErrUnavailable, apiKey)
 	server.Restart()
 	if err := client.Probe(t.Context()); err != nil {
-		t.Errorf("Redis answers again, and Probe says %v", err)
+		t.Errorf("Redis answers again, and Probe returned %v", err)
 	}
 }

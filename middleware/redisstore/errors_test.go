@@ -16,8 +16,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// TestErrorReplies: whatever Redis complains of is an outage, asked for once,
-// and what it quotes of the command is not repeated.
+// TestErrorReplies checks that an error reply is an outage, that the command is
+// not retried, and that the error does not quote the command.
 func TestErrorReplies(t *testing.T) {
 	for _, reply := range []string{
 		"LOADING Redis is loading the dataset in memory",
@@ -52,22 +52,22 @@ func TestErrorReplies(t *testing.T) {
 			for _, err := range []error{countErr, lookupErr} {
 				storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 				if fault := (redis.Error)(nil); !t.Failed() && (!errors.As(err, &fault) || !strings.HasPrefix(fault.Error(), kind)) {
-					t.Errorf("%v does not tell what Redis said: %s", err, kind)
+					t.Errorf("the error %v does not contain %s", err, kind)
 				}
 			}
 			if asked != 2 {
-				t.Errorf("Redis was asked %d times, want once by each port", asked)
+				t.Errorf("Redis received %d commands, want one from each port", asked)
 			}
 			mini.Server().SetPreHook(nil)
 			if countErr, lookupErr := p.use(t.Context()); countErr != nil || lookupErr != nil {
-				t.Error("no answer after the complaint ended")
+				t.Error("the ports fail after the error replies ended")
 			}
 		})
 	}
 }
 
-// TestRealErrorReplies: what a real Redis says when it lacks a command, has no
-// memory, or has a value of another kind under a counter's key.
+// TestRealErrorReplies uses a real Redis that lacks a command, has no memory, or
+// has a value of another type under a counter's key.
 func TestRealErrorReplies(t *testing.T) {
 	t.Run("commands renamed", func(t *testing.T) {
 		s := storetest.StartRedis(t, "--rename-command", "GETRANGE", "", "--rename-command", "EVALSHA", "")
@@ -79,7 +79,7 @@ func TestRealErrorReplies(t *testing.T) {
 	t.Run("counter below 1", func(t *testing.T) {
 		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
 		window := time.Now().Unix() - time.Now().Unix()%60
-		for _, second := range []int64{window, window + 60} { // the minute may end meanwhile
+		for _, second := range []int64{window, window + 60} { // the minute may end during the test
 			key := redisstore.CounterPrefix + apiKey + ":" + strconv.FormatInt(second, 10)
 			if err := p.admin.Set(t.Context(), key, -5, time.Hour).Err(); err != nil {
 				t.Fatal(err)
@@ -88,7 +88,7 @@ func TestRealErrorReplies(t *testing.T) {
 		countErr, _ := p.use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		if countErr != nil && !strings.Contains(countErr.Error(), "below 1") {
-			t.Errorf("the error %q does not tell of the counter", countErr)
+			t.Errorf("the error %q does not mention the counter", countErr)
 		}
 	})
 	t.Run("no memory", func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRealErrorReplies(t *testing.T) {
 		countErr, lookupErr := newPorts(t, options(s.Addr, patience)).use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		if lookupErr != nil {
-			t.Error("a Redis without memory cannot even be read")
+			t.Error("the lookup failed on a Redis without memory")
 		}
 	})
 	t.Run("password", func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestRealErrorReplies(t *testing.T) {
 	})
 }
 
-// TestOversizeCostsLittle: a record of many MiB is not fetched.
+// TestOversizeCostsLittle checks that a record of many MiB is not fetched.
 func TestOversizeCostsLittle(t *testing.T) {
 	s := storetest.StartRedis(t)
 	p := newPorts(t, options(s.Addr, patience))

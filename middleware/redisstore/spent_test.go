@@ -11,7 +11,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// spender is a counter on miniredis whose clock and the gateway's are the test's.
+// spender is a counter on miniredis; the test controls both clocks.
 type spender struct {
 	*redisstore.Counter
 
@@ -28,8 +28,8 @@ func newSpender(t *testing.T, window time.Duration) spender {
 	return spender{redisstore.NewCounter(client, window, clock.Now), t, advance(mini, clock), mini.FlushAll}
 }
 
-// use counts one request and checks where the answer came from and whether the
-// request is within its limit.
+// use counts one request and checks the source of the quota and whether the request
+// is within its limit.
 func (s spender) use(limit int64, source string, within bool) middleware.Quota {
 	s.t.Helper()
 	quota, err := s.Count(s.t.Context(), apiKey, limit)
@@ -40,8 +40,8 @@ func (s spender) use(limit int64, source string, within bool) middleware.Quota {
 	return quota
 }
 
-// TestRefusedFromMemory: a key that used up its window is refused without Redis
-// until the window ends, its limit changes or a second has passed.
+// TestRefusedFromMemory checks that a key which used up its window is refused
+// without Redis until the window ends, its limit changes or a second has passed.
 func TestRefusedFromMemory(t *testing.T) {
 	const window = 10 * time.Second
 	spend := func(t *testing.T) spender {
@@ -93,9 +93,8 @@ func TestRefusedFromMemory(t *testing.T) {
 	})
 }
 
-// TestNotRefusedFromMemoryInTheNextWindow: while windows of a second end, no
-// gateway refuses a key in a window in which it has requests left, whatever the
-// gateway's clock says.
+// TestNotRefusedFromMemoryInTheNextWindow checks that no gateway refuses a key in a
+// window in which it has requests left, even if the gateway's clock is wrong.
 func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	const limit = 3
 	counters := shifted(t, storetest.StartRedis(t).Addr, 4, time.Second, 2*time.Second)
@@ -127,8 +126,8 @@ func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	}
 }
 
-// TestParsedAgain: a record that was parsed is parsed again as soon as its text
-// differs, and no error of another text remains.
+// TestParsedAgain checks that a record is parsed again if its text has changed, and
+// that errors are not cached.
 func TestParsedAgain(t *testing.T) {
 	p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
 	for _, limit := range []int{1, 1, 2, 1, 2, 2} {
@@ -151,6 +150,6 @@ func TestParsedAgain(t *testing.T) {
 	}
 	p.put(t, 3)
 	if got := p.limit(t); got != 3 {
-		t.Errorf("limit %d after a record that could not be read", got)
+		t.Errorf("limit %d after an invalid record, want 3", got)
 	}
 }
