@@ -55,7 +55,8 @@ func TestOnlyVerifiedTokensAreCached(t *testing.T) {
 	rotated := NewAuth(AuthConfig{Algorithm: "HS256", Key: []byte("another secret of 32 bytes......"), Leeway: testLeeway, Now: fixed})
 	checkReason(t, checkToken(rotated, token), SignatureInvalid)
 	for _, bad := range []string{
-		hs256(claimsAt(epoch.Add(-48*time.Hour), "")), hs256(`{"exp":4102444800}`), hs256(`{"api_key":"a:b","exp":4102444800}`), token + "A",
+		hs256(claimsAt(epoch.Add(-48*time.Hour), "")), hs256(`{"exp":4102444800}`), hs256(`{"api_key":"a:b","exp":4102444800}`),
+		token + "A",
 	} {
 		for range 2 {
 			if o := checkToken(auth, bad); o.Proceeds() {

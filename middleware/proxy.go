@@ -18,7 +18,7 @@ import (
 // ProxyConfig configures the proxy stage. Upstream and Transport are required.
 type ProxyConfig struct {
 	Upstream  *url.URL          // scheme and host
-	Transport http.RoundTripper // must not add its own Accept-Encoding
+	Transport http.RoundTripper // must set Response.Request, and not add an Accept-Encoding
 	// TraceIDHeader is the pipeline's. An upstream cannot set it in a 101.
 	TraceIDHeader string
 }

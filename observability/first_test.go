@@ -20,7 +20,8 @@ func (s *stack) firstRequests(t *testing.T) []result {
 	client := mint.NewClient(s.redis, 3*time.Second)
 	defer client.Close()
 	minted, err := mint.New(t.Context(), client, mint.Request{
-		Prefix: redisstore.RecordPrefix, Secret: app.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"}, TTL: time.Hour, Now: time.Now(),
+		Prefix: redisstore.RecordPrefix, Secret: app.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"},
+		TTL: time.Hour, Now: time.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -114,8 +114,10 @@ func newGatewayOn(tb testing.TB, cfg TracesConfig, client *redisstore.Client) *g
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: redisstore.NewCounter(client, time.Minute, nil)}),
 		},
-		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Upstream: &url.URL{Scheme: "http", Host: "backend:80"}, Transport: transport}),
-		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
+		Forwarder: middleware.NewProxy(middleware.ProxyConfig{
+			Upstream: &url.URL{Scheme: "http", Host: "backend:80"}, Transport: transport,
+		}),
+		Observer: g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
 	if g.handler, err = g.providers.Server(pipeline, 8080, nil); err != nil {
 		tb.Fatal(err)

@@ -22,16 +22,16 @@ import (
 // timeout bounds the one write to Redis, connecting included.
 const timeout = 5 * time.Second
 
-// gatewayPort names the environment variable that moves the gateway's port in
-// docker-compose.yml, for the printed example: the flags are fixed.
+// gatewayPort is the environment variable with which docker-compose.yml changes
+// the gateway's port. It is used for the printed example.
 const gatewayPort = "GATEWAY_PORT"
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run returns the exit code: 0 when a token was minted, 1 when none was, 2
-// where the command line makes no sense.
+// run returns the exit code: 0 if a token was minted, 1 if none was, and 2 if the
+// command line is invalid.
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("token_gen", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -70,9 +70,9 @@ func splitRoutes(list string) []string {
 	return routes
 }
 
-// gatewayURL is where the printed example expects the gateway. What is no port is
-// no reason to mint nothing: Kubernetes sets a variable of that name to a URL,
-// where there is a service called gateway.
+// gatewayURL returns the gateway's URL for the printed example. A value that is not
+// a port is not an error: Kubernetes sets a variable of that name to a URL if there
+// is a service called gateway.
 func gatewayURL(stderr io.Writer) string {
 	const usual = "http://localhost:8080"
 	text := os.Getenv(gatewayPort)
@@ -90,12 +90,12 @@ func printToken(stdout, stderr io.Writer, addr string, request mint.Request) err
 	if request.Secret == "" {
 		return errors.New("-secret is missing: give it the gateway's application.token.jwt_secret (make gen does)")
 	}
-	// go-redis takes an empty address, as an unset variable gives one, for
-	// localhost:6379: the record would be in a Redis that nobody named.
+	// go-redis uses localhost:6379 if the address is empty, as from an unset
+	// variable: the record would be in a Redis that was not named.
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
 		return fmt.Errorf("-redis is %q: want host:port, such as localhost:6379", addr)
 	}
-	logging.Disable() // go-redis would report a failed dial beside the one clear line
+	logging.Disable() // go-redis would also log a failed dial
 	client := mint.NewClient(addr, timeout)
 	defer func() { _ = client.Close() }() // nothing is buffered
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

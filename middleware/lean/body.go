@@ -43,7 +43,7 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case b.err != nil: // closed during the read
 		err = b.err
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF is not the end of the body
 		b.err = err
 		b.release(b.keep)
 	default:

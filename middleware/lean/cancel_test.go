@@ -45,7 +45,7 @@ func TestTimeouts(t *testing.T) {
 					ctx, cancel = row.end(ctx)
 				}
 				defer cancel()
-				if got := ask(t, transport, ctx, "", o.url); got != row.want {
+				if got := ask(ctx, t, transport, "", o.url); got != row.want {
 					t.Errorf("got %s, want %s", got, row.want)
 				}
 				if o.accepted.Load() > 0 {
@@ -78,16 +78,16 @@ func TestHeaderTimeoutIsForHeaders(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
-				io.WriteString(c, hi[:len(hi)-1])
+				_, _ = io.WriteString(c, hi[:len(hi)-1])
 				if o.requests.Load() == 2 {
 					time.Sleep(150 * time.Millisecond)
 				}
-				io.WriteString(c, "i")
+				_, _ = io.WriteString(c, "i")
 			}
 		})
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
 		for range 3 {
-			if got := ask(t, transport, t.Context(), "POST", o.url); got != `200 "hi"` {
+			if got := ask(t.Context(), t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Errorf("got %s", got)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -105,13 +105,13 @@ func TestTimeoutIsNotRetried(t *testing.T) {
 		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				if o.requests.Load() == 1 {
-					io.WriteString(c, hi)
+					_, _ = io.WriteString(c, hi)
 				}
 			}
 		})
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
-		ask(t, transport, t.Context(), "", o.url)
-		if got := ask(t, transport, t.Context(), "", o.url); got != "timeout" || o.requests.Load() != 2 {
+		ask(t.Context(), t, transport, "", o.url)
+		if got := ask(t.Context(), t, transport, "", o.url); got != "timeout" || o.requests.Load() != 2 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
@@ -125,7 +125,7 @@ func TestCancelAfterTheEnd(t *testing.T) {
 		transport := newTransport(t, o.url, nil)
 		for range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
-			if got := ask(t, transport, ctx, "POST", o.url); got != `200 "hi"` {
+			if got := ask(ctx, t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Fatalf("got %s", got)
 			}
 			go cancel()
@@ -145,7 +145,7 @@ func TestDialFailures(t *testing.T) {
 		}
 		url := "http://" + listener.Addr().String()
 		listener.Close()
-		if got := ask(t, newTransport(t, url, nil), t.Context(), "", url); got != "dial" {
+		if got := ask(t.Context(), t, newTransport(t, url, nil), "", url); got != "dial" {
 			t.Errorf("refused: got %s", got)
 		}
 		hang := func(f *http.Transport) {
@@ -154,7 +154,7 @@ func TestDialFailures(t *testing.T) {
 				return dialer.DialContext(ctx, network, "192.0.2.1:80") // TEST-NET-1 never answers (RFC 5737)
 			}
 		}
-		if got := ask(t, newTransport(t, refused.url, hang), t.Context(), "", refused.url); got != "dial" {
+		if got := ask(t.Context(), t, newTransport(t, refused.url, hang), "", refused.url); got != "dial" {
 			t.Errorf("dial timeout: got %s", got)
 		}
 		wait := func(f *http.Transport) {
@@ -165,7 +165,7 @@ func TestDialFailures(t *testing.T) {
 		}
 		ctx, cancel := soon(t.Context())
 		defer cancel()
-		if got := ask(t, newTransport(t, refused.url, wait), ctx, "", refused.url); got != "canceled" {
+		if got := ask(ctx, t, newTransport(t, refused.url, wait), "", refused.url); got != "canceled" {
 			t.Errorf("canceled while dialling: got %s", got)
 		}
 	})
@@ -179,7 +179,7 @@ func TestCancelBeforeBufferedBodyIsRead(t *testing.T) {
 		transport := newTransport(t, o.url, nil)
 		for range 2 {
 			ctx, cancel := context.WithCancel(t.Context())
-			res, err := transport.RoundTrip(request(t, ctx, "POST", o.url))
+			res, err := transport.RoundTrip(request(ctx, t, "POST", o.url))
 			cancel()
 			o.clientClosed(t)
 			if got := describe(res, err); got != `200 "hi"` && got != `200 "" of 2 canceled` {

@@ -37,8 +37,8 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, p *pool, readSize, writeSize int) *conn {
-	c := &conn{nc: nc, pool: p, abort: func() { nc.Close() }}
-	const size = 4 << 10 // as net/http
+	c := &conn{nc: nc, pool: p, abort: func() { _ = nc.Close() }} // nothing is buffered
+	const size = 4 << 10                                          // as net/http
 	if readSize <= 0 {
 		readSize = size
 	}

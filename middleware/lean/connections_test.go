@@ -23,7 +23,7 @@ func TestClosedWhileIdle(t *testing.T) {
 			o := newUpstream(t, always(hi, true))
 			transport := newTransport(t, o.url, nil)
 			for range 20 {
-				if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
+				if got := ask(t.Context(), t, transport, "", o.url); got != `200 "hi"` {
 					t.Errorf("got %s", got)
 				}
 				time.Sleep(wait)
@@ -42,10 +42,10 @@ func silent(first string) func(*upstream, net.Conn, *bufio.Reader) {
 			return
 		}
 		if o.next(r) {
-			io.WriteString(c, hi)
+			_, _ = io.WriteString(c, hi)
 		}
 		if o.next(r) {
-			io.WriteString(c, first)
+			_, _ = io.WriteString(c, first)
 		}
 	}
 }
@@ -61,10 +61,10 @@ func TestRetry(t *testing.T) {
 			t.Run(row.method+row.key+row.begun, func(t *testing.T) {
 				o := newUpstream(t, silent(row.begun))
 				transport := newTransport(t, o.url, nil)
-				if got := ask(t, transport, t.Context(), "GET", o.url); got != `200 "hi"` {
+				if got := ask(t.Context(), t, transport, "GET", o.url); got != `200 "hi"` {
 					t.Fatalf("got %s", got)
 				}
-				r := request(t, t.Context(), row.method, o.url)
+				r := request(t.Context(), t, row.method, o.url)
 				if row.key != "" {
 					r.Header.Set(row.key, "1")
 				}
@@ -88,7 +88,7 @@ func TestRetry(t *testing.T) {
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		o := newUpstream(t, func(o *upstream, _ net.Conn, r *bufio.Reader) { o.next(r) })
-		if got := ask(t, newTransport(t, o.url, nil), t.Context(), "", o.url); got != "EOF" || o.requests.Load() != 1 {
+		if got := ask(t.Context(), t, newTransport(t, o.url, nil), "", o.url); got != "EOF" || o.requests.Load() != 1 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
@@ -98,12 +98,12 @@ func TestNoRetryOnFreshConnection(t *testing.T) {
 func TestEarlyAnswer(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
-			r.ReadByte()
-			io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			_, _ = r.ReadByte()
+			_, _ = io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 			o.next(r)
 			o.next(r)
 		})
-		r := request(t, t.Context(), "", o.url)
+		r := request(t.Context(), t, "", o.url)
 		r.Header.Set("X", strings.Repeat("x", 30<<10))
 		if got := describe(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
 			t.Errorf("got %s", got)
@@ -123,7 +123,7 @@ func TestConnectionWithoutDescriptor(t *testing.T) {
 		}
 	})
 	for range 2 {
-		if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
+		if got := ask(t.Context(), t, transport, "", o.url); got != `200 "hi"` {
 			t.Errorf("got %s", got)
 		}
 		o.clientClosed(t)
@@ -136,14 +136,14 @@ func TestUnsolicitedResponse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
-				io.WriteString(c, hi)
+				_, _ = io.WriteString(c, hi)
 				time.Sleep(5 * time.Millisecond)
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 			}
 		})
 		transport := newTransport(t, o.url, nil)
 		for range 5 {
-			if got := ask(t, transport, t.Context(), "POST", o.url); got != `200 "hi"` {
+			if got := ask(t.Context(), t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Errorf("got %s", got)
 			}
 			time.Sleep(30 * time.Millisecond)
@@ -160,7 +160,7 @@ func TestUnreadBody(t *testing.T) {
 		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false))
 		transport := newTransport(t, o.url, nil)
 		for _, n := range []int64{0, 1, 4} {
-			res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
+			res, err := transport.RoundTrip(request(t.Context(), t, "", o.url))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +182,7 @@ func TestUnreadBody(t *testing.T) {
 func TestCloseDuringRead(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false))
-		res, err := newTransport(t, o.url, nil).RoundTrip(request(t, t.Context(), "", o.url))
+		res, err := newTransport(t, o.url, nil).RoundTrip(request(t.Context(), t, "", o.url))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestIdleConnections(t *testing.T) {
 				for o.next(r) {
 					together.Done()
 					together.Wait()
-					io.WriteString(c, hi)
+					_, _ = io.WriteString(c, hi)
 				}
 			})
 			transport := newTransport(t, o.url, func(f *http.Transport) {
@@ -218,7 +218,7 @@ func TestIdleConnections(t *testing.T) {
 			})
 			var all sync.WaitGroup
 			for range callers {
-				all.Go(func() { ask(t, transport, context.Background(), "", o.url) })
+				all.Go(func() { ask(context.Background(), t, transport, "", o.url) })
 			}
 			all.Wait()
 			time.Sleep(50 * time.Millisecond)
@@ -243,13 +243,13 @@ func TestCloseIdleConnections(t *testing.T) {
 			http.RoundTripper
 			CloseIdleConnections()
 		})
-		ask(t, transport, t.Context(), "", o.url)
-		res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
+		ask(t.Context(), t, transport, "", o.url)
+		res, err := transport.RoundTrip(request(t.Context(), t, "", o.url))
 		if err != nil {
 			t.Fatal(err)
 		}
 		transport.CloseIdleConnections()
-		io.ReadAll(res.Body)
+		_, _ = io.ReadAll(res.Body)
 		o.clientClosed(t)
 		for range 100 {
 			if runtime.NumGoroutine() <= before {

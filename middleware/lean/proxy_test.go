@@ -65,7 +65,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	transport := newLean(b, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = time.Minute })
 	for name, rt := range map[string]http.RoundTripper{"nethttp": transport.fallback, "lean": transport} {
 		b.Run(name, func(b *testing.B) {
-			r := request(b, b.Context(), "GET", o.url+"/a/b")
+			r := request(b.Context(), b, "GET", o.url+"/a/b")
 			r.Header.Set("User-Agent", "")
 			b.ReportAllocs()
 			for b.Loop() {
@@ -86,7 +86,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 func BenchmarkIdleCheck(b *testing.B) {
 	o := newUpstream(b, always(hi, false))
 	transport := newLean(b, o.url, nil)
-	ask(b, transport, b.Context(), "", o.url)
+	ask(b.Context(), b, transport, "", o.url)
 	c := transport.idle.pop()
 	defer c.abort()
 	b.ReportAllocs()

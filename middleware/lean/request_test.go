@@ -28,7 +28,7 @@ func recorder(t *testing.T) (o *upstream, heads chan string) {
 			if head.Write(one); bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
 				heads <- head.String()
 				head.Reset()
-				io.WriteString(c, hi)
+				_, _ = io.WriteString(c, hi)
 			}
 		}
 	}), heads
@@ -86,7 +86,7 @@ func TestRequestBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got [2]string
 			for i, rt := range []http.RoundTripper{transport.fallback, transport} {
-				r := request(t, t.Context(), "GET", o.url+"/a/b?c=d")
+				r := request(t.Context(), t, "GET", o.url+"/a/b?c=d")
 				change(r)
 				if !transport.serves(r) {
 					t.Fatal("the request goes to the fallback")
@@ -133,7 +133,7 @@ func TestFallback(t *testing.T) {
 			// A new upstream for each case, because bytes may arrive late.
 			o, heads := recorder(t)
 			transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
-			r := request(t, t.Context(), "GET", o.url+"/")
+			r := request(t.Context(), t, "GET", o.url+"/")
 			if row.change(r); transport.serves(r) {
 				t.Error("the request is served here")
 			}
@@ -161,11 +161,11 @@ func TestSettings(t *testing.T) {
 		"connections": func(f *http.Transport) { f.MaxConnsPerHost = 1 },
 		"protocols":   func(f *http.Transport) { f.Protocols = new(http.Protocols) },
 	} {
-		if transport := newLean(t, "http://127.0.0.1", change); transport.serves(request(t, t.Context(), "GET", "http://127.0.0.1/")) {
+		if transport := newLean(t, "http://127.0.0.1", change); transport.serves(request(t.Context(), t, "GET", "http://127.0.0.1/")) {
 			t.Errorf("%s: the request is served here", name)
 		}
 	}
-	if !newLean(t, "http://127.0.0.1", nil).serves(request(t, t.Context(), "GET", "http://127.0.0.1/")) {
+	if !newLean(t, "http://127.0.0.1", nil).serves(request(t.Context(), t, "GET", "http://127.0.0.1/")) {
 		t.Error("the request goes to the fallback")
 	}
 	for upstream, want := range map[string]string{"http://a": "a:80", "http://a:8080": "a:8080", "http://[::1]": "[::1]:80"} {

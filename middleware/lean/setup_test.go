@@ -138,7 +138,7 @@ func always(answer string, closes bool) func(*upstream, net.Conn, *bufio.Reader)
 	}
 }
 
-func request(t testing.TB, ctx context.Context, method, target string) *http.Request {
+func request(ctx context.Context, t testing.TB, method, target string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, target, http.NoBody)
 	if err != nil {
@@ -148,11 +148,11 @@ func request(t testing.TB, ctx context.Context, method, target string) *http.Req
 }
 
 // ask sends a request and describes the response or error.
-func ask(t testing.TB, transport http.RoundTripper, ctx context.Context, method, target string) string {
+func ask(ctx context.Context, t testing.TB, transport http.RoundTripper, method, target string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return describe(transport.RoundTrip(request(t, ctx, method, target)))
+	return describe(transport.RoundTrip(request(ctx, t, method, target)))
 }
 
 // describe reads a response and describes it, or the error.
