@@ -34,7 +34,8 @@ func stages() cog.Builder[dashboard.Panel] {
 	}
 	t := cellTable("Stages", "Rates of the stages' verdicts and quantiles of their time to decide. "+
 		"A stage sees only what the one before let pass.", units.NoUnit,
-		decided("Decisions"), decided("Denied", verdict("deny")), decided("Failed", verdict("fail")), decided("Bypassed", verdict("bypass")),
+		decided("Decisions"), decided("Denied", verdict("deny")),
+		decided("Failed", verdict("fail")), decided("Bypassed", verdict("bypass")),
 		took("p50", 0.5), took("p95", 0.95), took("p99", 0.99),
 		cells("State", orZero("max by (gateway_stage) ("+metric(degraded)+")"))).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
