@@ -26,7 +26,7 @@ type row struct {
 	title  string
 	width  uint32 // of each panel that does not set its own
 	height uint32
-	panels []cog.Builder[dashboard.Panel]
+	panels panels
 }
 
 type panels = []cog.Builder[dashboard.Panel]

@@ -56,8 +56,9 @@ func sumBy(labels, expr string) string { return "sum by (" + labels + ") (" + ex
 func orZero(expr string) string { return expr + " or on() vector(0)" }
 
 // orGap shows a gap where nothing was measured: there is no duration of nothing,
-// and 0 would look like a good one. 0/0 is the NaN of PromQL.
-func orGap(expr string) string { return expr + " or on() vector(0/0)" }
+// and 0 would look like a good one. A label's value that has NaN is left out, and
+// one NaN (0/0) stands for all if no value is left.
+func orGap(expr string) string { return expr + " >= 0 or on() vector(0/0)" }
 
 // eachStage gives a result for every stage: 0 for those that expr has none for.
 func eachStage(expr string) string {
@@ -65,7 +66,7 @@ func eachStage(expr string) string {
 }
 
 // eachStageOrGap gives a result for every stage, like [orGap].
-func eachStageOrGap(expr string) string { return eachStage(expr) + " / 0" }
+func eachStageOrGap(expr string) string { return eachStage(expr+" >= 0") + " / 0" }
 
 // ratio has no result where the divisor is 0.
 func ratio(part, whole string) string { return "(" + part + " / (" + whole + " > 0))" }
@@ -76,9 +77,9 @@ func mean(of func(expr string) string, histogram string, matchers ...string) str
 }
 
 // quantile returns a quantile of a histogram by labels besides le, for example
-// ", http_route". It has no result where nothing was measured.
+// ", http_route". It is NaN where nothing was measured.
 func quantile(q float64, labels, histogram string, matchers ...string) string {
-	return fmt.Sprintf("histogram_quantile(%v, %s) >= 0", q, sumBy("le"+labels, rate(histogram+"_bucket", matchers...)))
+	return fmt.Sprintf("histogram_quantile(%v, %s)", q, sumBy("le"+labels, rate(histogram+"_bucket", matchers...)))
 }
 
 // requests is the rate of what the first stage looked at.

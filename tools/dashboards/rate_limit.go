@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -96,7 +94,7 @@ func rejectionsBeside() panels {
 
 func limits() panels {
 	left := func(q float64) string {
-		return orGap("clamp_min(1 - " + strings.TrimSuffix(quantile(q, "", utilization), " >= 0") + ", 0) >= 0")
+		return orGap("clamp_min(1 - " + quantile(q, "", utilization) + ", 0)")
 	}
 	return panels{
 		distribution("Utilisation of limits", "Share of its limit that a token had used at each decision. "+

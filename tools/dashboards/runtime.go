@@ -16,7 +16,7 @@ func runtime() board {
 			{"Goroutines and CPU", 8, 8, goroutines()},
 			{"Connections", 6, 8, connections()},
 			{"Telemetry", 6, 8, telemetry()},
-			{"", 8, 8, seriesDetails()},
+			{"", 7, 8, telemetryDetails()},
 		},
 	}
 }
@@ -127,7 +127,7 @@ func telemetry() panels {
 	}
 }
 
-func seriesDetails() panels {
+func telemetryDetails() panels {
 	return panels{
 		cellTable("Series by metric", "The ten names with most series. Labels are closed sets, so none grows without end.", units.Short,
 			cells("", orZero(`sort_desc(topk(10, count by (__name__) (`+metric("", `__name__!=""`)+`)))`))).
@@ -135,7 +135,9 @@ func seriesDetails() panels {
 			WithTransformation(organized(map[string]string{"__name__": "Metric", "Value": "Series"})).
 			OverrideByName("Series", []dashboard.DynamicConfigValue{property("decimals", 0)}),
 		lines("New series", "Series that each scrape added. After the first minutes this should be near 0.", units.Short,
-			perInstance(metric("scrape_series_added"))).Decimals(0),
+			perInstance(metric("scrape_series_added"))).Decimals(0).Span(5),
+		lines("Log lines dropped", "Log lines per second that were dropped because the log was not read fast enough.", units.OpsPerSecond,
+			perInstance(rate("gateway_log_dropped_total"))).dashed(from(0.001, "red")).Span(5),
 		cellTable("Build", "What runs where: the service's name and version, and the Go version that built it.", units.NoUnit,
 			cells("", orZero("max by (instance, service_name, service_version, version) ("+metric("target_info")+
 				" * on (job, instance) group_left (version) "+metric("go_info")+")"))).
