@@ -31,7 +31,7 @@ type Recorder struct {
 	series   *readyOptions[routeSeries]
 	routes   *routeLabels
 	degraded *degraded
-	keyIDs   keyIDs
+	keyIDs   *keyIDs
 	lines    *requestLog
 	stages   map[string]stageRecords
 }
@@ -44,7 +44,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		tracer:   p.Tracers.Tracer(names.Scope),
 		keeping:  p.keeping,
 		degraded: newDegraded(),
-		keyIDs:   keyIDs{secret: keyIDSecret},
+		keyIDs:   newKeyIDs(keyIDSecret),
 		lines:    newRequestLog(log),
 		series:   newReadyOptions(serverLabels),
 		routes:   newRouteLabels(),
