@@ -101,7 +101,8 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 // resultAttributes returns what the server span says of how the request ended,
 // until the next use of req.scratch.
 func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Decision) []attribute.KeyValue {
-	attrs := append(req.scratch[:0], r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
+	attrs := req.scratch[:0]
+	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {
 		attrs = append(attrs, names.AttrRoute.String(ex.Route))
 	}

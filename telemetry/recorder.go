@@ -142,7 +142,7 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 	case req.sampled:
 		r.complete(trace.SpanFromContext(ctx), req, ex, d)
 	case req.kept:
-		r.write(req, ex, d)
+		r.write(req, ex, d) //nolint:contextcheck // the spans are made after the request, in a context of their own
 	}
 	if r.tracing.ratio != nil {
 		r.tracing.traceFates.add(req.fate(), 1)
