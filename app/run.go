@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/telemetry"
 )
 
@@ -33,7 +34,7 @@ type Options struct {
 // Run runs the program until a signal arrives. It returns nil after a clean
 // stop.
 func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
-	cfg, warnings, err := LoadConfig(o.ConfigPath, o.UseEnv)
+	cfg, warnings, err := config.Load(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func closeLog(ctx context.Context, lines *telemetry.LogWriter) {
 	lines.Close(ctx)
 }
 
-func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-chan os.Signal) error {
+func serve(ctx context.Context, cfg config.Config, logger *logrus.Logger, signals <-chan os.Signal) error {
 	gateway, err := NewGateway(ctx, cfg, logger)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-cha
 // Healthcheck asks the gateway that a configuration describes, on this host,
 // whether it is ready.
 func Healthcheck(ctx context.Context, o Options) error {
-	cfg, err := loadValues(o.ConfigPath, o.UseEnv)
+	cfg, err := config.LoadValues(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err
 	}

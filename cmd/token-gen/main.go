@@ -21,9 +21,15 @@ import (
 // timeout bounds the one write to Redis, connecting included.
 const timeout = 5 * time.Second
 
-// gatewayPort names the environment variable that moves the gateway's port in
-// docker-compose.yml, for the printed example: the flags are fixed.
-const gatewayPort = "GATEWAY_PORT"
+// These variables, in the environment or in .env, say what no flag does, because
+// the flags are fixed: at which ports docker-compose.yml publishes the gateway,
+// for the printed example, and Redis; and the gateway's configuration file, in
+// which the secret is looked up if -secret is not given.
+const (
+	gatewayPort   = "GATEWAY_PORT"
+	redisPort     = "REDIS_PORT"
+	gatewayConfig = "GATEWAY_CONFIG"
+)
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -49,7 +55,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "token_gen: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
 		return 2
 	}
-	err := mint(stdout, stderr, *addr, redisstore.MintRequest{
+	err := config.ReadDotEnv()
+	if *secret == "" && err == nil {
+		*secret, err = config.SharedSecret(os.Getenv(gatewayConfig))
+	}
 		Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -208,12 +209,12 @@ func TestMintedTokenWorks(t *testing.T) {
 // startGateway runs a gateway in this process and returns its URL.
 func startGateway(t *testing.T, target, redis, secret string) string {
 	t.Helper()
-	cfg := app.DefaultConfig()
+	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port, cfg.Monitoring.Port = target, 0, 0
-	cfg.Application.Token.JWTSecret = app.Secret(secret)
-	cfg.Redis.Addr, cfg.Redis.Timeout = redis, app.Duration(time.Second)
-	cfg.RateLimit.Window = app.Duration(24 * time.Hour) // no test runs across its end, except at midnight
-	cfg.Log = app.LogConfig{Level: "Info", Format: "json"}
+	cfg.Application.Token.JWTSecret = config.Secret(secret)
+	cfg.Redis.Addr, cfg.Redis.Timeout = redis, config.Duration(time.Second)
+	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
+	cfg.Log = config.Log{Level: "Info", Format: "json"}
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
