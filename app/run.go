@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/config/dotenv"
 	"tyk_proxy/telemetry"
 )
 
@@ -32,8 +33,14 @@ type Options struct {
 }
 
 // Run runs the program until a signal arrives. It returns nil after a clean
-// stop.
+// stop. With Embedded and UseEnv, it takes the variables of .env too, so that it
+// has the secret that token_gen finds.
 func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
+	if o.Embedded && o.UseEnv {
+		if err := dotenv.Read(); err != nil {
+			return err
+		}
+	}
 	cfg, warnings, err := config.Load(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err

@@ -15,21 +15,13 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"tyk_proxy/app/config"
+	"tyk_proxy/app/config/dotenv"
 	"tyk_proxy/middleware/redisstore"
 )
 
 // timeout bounds the one write to Redis, connecting included.
 const timeout = 5 * time.Second
-
-// These variables, in the environment or in .env, say what no flag does, because
-// the flags are fixed: at which ports docker-compose.yml publishes the gateway,
-// for the printed example, and Redis; and the gateway's configuration file, in
-// which the secret is looked up if -secret is not given.
-const (
-	gatewayPort   = "GATEWAY_PORT"
-	redisPort     = "REDIS_PORT"
-	gatewayConfig = "GATEWAY_CONFIG"
-)
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -55,17 +47,47 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "token_gen: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
 		return 2
 	}
-	err := config.ReadDotEnv()
-	if *secret == "" && err == nil {
-		*secret, err = config.SharedSecret(os.Getenv(gatewayConfig))
+	err := complete(flags, addr, secret, stderr)
+	if err == nil {
+		err = mint(stdout, stderr, *addr, redisstore.MintRequest{
+			Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
+		})
 	}
-		Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
-	})
 	if err != nil {
 		fmt.Fprintln(stderr, "token_gen:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 1
 	}
 	return 0
+}
+
+// complete takes what the command line leaves out from the environment and .env,
+// as docker compose does: the port at which it publishes Redis, and the gateway's
+// secret.
+func complete(flags *flag.FlagSet, addr, secret *string, stderr io.Writer) error {
+	if err := dotenv.Read(); err != nil {
+		return err
+	}
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "redis" })
+	if !given {
+		*addr = "localhost:" + port("REDIS_PORT", 6379, stderr)
+	}
+	if *secret != "" {
+		return nil
+	}
+	cfg, err := dotenv.Gateway()
+	*secret = string(cfg.Application.Token.JWTSecret)
+	return err
+}
+
+// port returns what compose moved a port to. What is no port is no reason to mint
+// nothing.
+func port(variable string, usual int, stderr io.Writer) string {
+	number, err := dotenv.Port(variable, usual)
+	if err != nil {
+		fmt.Fprintln(stderr, "token_gen:", err)
+	}
+	return strconv.Itoa(number)
 }
 
 func splitRoutes(list string) []string {
@@ -76,22 +98,6 @@ func splitRoutes(list string) []string {
 		}
 	}
 	return routes
-}
-
-// gatewayURL is where the printed example expects the gateway. What is no port is
-// no reason to mint nothing: Kubernetes sets a variable of that name to a URL,
-// where there is a service called gateway.
-func gatewayURL(stderr io.Writer) string {
-	const usual = "http://localhost:8080"
-	text := os.Getenv(gatewayPort)
-	if text == "" {
-		return usual
-	}
-	if port, err := strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
-		fmt.Fprintf(stderr, "token_gen: %s is %q, not a port from 1 to 65535: the example asks 8080\n", gatewayPort, text)
-		return usual
-	}
-	return "http://localhost:" + text
 }
 
 func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest) error {
@@ -123,6 +129,6 @@ func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest)
 	fmt.Fprintln(stdout, "expires_at:", minted.ExpiresAt.Format(time.RFC3339))
 	fmt.Fprintf(stdout, "allowed routes: [%s]\n", strings.Join(quoted, ","))
 	fmt.Fprintln(stdout, "curl example:")
-	fmt.Fprintln(stdout, minted.CurlExample(gatewayURL(stderr)))
+	fmt.Fprintln(stdout, minted.CurlExample("http://localhost:"+port("GATEWAY_PORT", config.DefaultPort, stderr)))
 	return nil
 }

@@ -122,7 +122,6 @@ func TestBadCommandLines(t *testing.T) {
 		want string
 	}{
 		"no secret": {nil, 2, "-secret is missing"},
-		"service":   {flags("http://a", "b:1", "-service", ""), 2, "-service is empty"},
 		"rate":      {flags("http://a", "b:1", "-rate", "0"), 2, "-rate is 0"},
 		"duration":  {flags("http://a", "b:1", "-duration", "2h"), 2, "-duration is 2h"},
 		"gateway":   {flags("localhost:8080", "b:1"), 2, "-gateway is not a URL"},
