@@ -242,15 +242,18 @@ func startGateway(t *testing.T, target, redis, secret string) string {
 	}
 }
 
-// servingLine picks from a gateway's log where it serves.
+// servingLine picks from a gateway's log, which comes in batches of lines, where
+// it serves.
 type servingLine struct{ addr chan string }
 
-func (s *servingLine) Write(line []byte) (int, error) {
-	var serving struct {
-		Gateway string `json:"gateway"`
+func (s *servingLine) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		var serving struct {
+			Gateway string `json:"gateway"`
+		}
+		if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &serving) == nil {
+			s.addr <- serving.Gateway
+		}
 	}
-	if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &serving) == nil {
-		s.addr <- serving.Gateway
-	}
-	return len(line), nil
+	return len(lines), nil
 }

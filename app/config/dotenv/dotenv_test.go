@@ -90,7 +90,7 @@ func TestNoFile(t *testing.T) {
 }
 
 func TestBrokenFile(t *testing.T) {
-	for _, text := range []string{`SECRET="hunter2hunter2`, "hunter2-hunter2=x", "hunter2hunter2"} {
+	for _, text := range []string{`SECRET="hunter2hunter2`, "hunter2-hunter2=x"} {
 		inDirectory(t, text)
 		err := Read()
 		if err == nil || !strings.HasPrefix(err.Error(), ".env: cannot be read") || strings.Contains(err.Error(), "hunter2") {
