@@ -43,6 +43,7 @@ func TestNoWarningWithOwnKeys(t *testing.T) {
 
 // Whoever sets variables expects them to count.
 func TestWarningOfVariablesNotRead(t *testing.T) {
+	clearEnv(t)
 	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "a secret of at least thirty-two bytes")
 	t.Setenv("TYK_PROX_LOG__LEVEL", "info")
 	_, warnings, err := Load("", false)

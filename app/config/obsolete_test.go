@@ -9,6 +9,7 @@ import (
 // TestObsoleteKeys: what a former version knew does not stop the start; a
 // warning names it, in the file and in the environment.
 func TestObsoleteKeys(t *testing.T) {
+	clearEnv(t)
 	t.Setenv("TYK_PROX_REDIS__POOL_SIZE", "64")
 	path := writeConfig(t, `{"redis":{"pool_timeout":"50ms","pool_size":128,"db":3}}`)
 	cfg, warnings, err := Load(path, true)
