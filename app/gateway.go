@@ -1,3 +1,4 @@
+// Package app wires the gateway and runs its servers.
 package app
 
 import (

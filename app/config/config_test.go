@@ -152,7 +152,8 @@ func TestAllValueFaultsAtOnce(t *testing.T) {
 
 func TestDurationText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", time.Minute: "60s", 500 * time.Millisecond: "500ms", 90500 * time.Millisecond: "1m30.5s", 90 * time.Second: "90s", 5 * time.Microsecond: "5µs", -time.Second: "-1s",
+		0: "0s", time.Minute: "60s", 90 * time.Second: "90s", 500 * time.Millisecond: "500ms",
+		90500 * time.Millisecond: "1m30.5s", 5 * time.Microsecond: "5µs", -time.Second: "-1s",
 	} {
 		text, err := Duration(d).MarshalText()
 		if err != nil || string(text) != want {

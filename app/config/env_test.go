@@ -62,7 +62,8 @@ func TestEnvironmentValueFaults(t *testing.T) {
 	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", "")
 	t.Setenv("TYK_PROX_LOG__LEVEL", "loud")
 	want := []string{
-		"application.token.jwt_secret (TYK_PROX_APPLICATION__TOKEN__JWT_SECRET) = (0 bytes): is too short for HS256; want at least 32 bytes",
+		"application.token.jwt_secret (TYK_PROX_APPLICATION__TOKEN__JWT_SECRET) = (0 bytes): " +
+			"is too short for HS256; want at least 32 bytes",
 		`log.level (TYK_PROX_LOG__LEVEL) = "loud": is not known; want one of Debug, Info, Warn, Error, Fatal`,
 	}
 	_, _, err := Load(writeConfig(t, `{"log":{"level":"Info"}}`), true)

@@ -65,7 +65,8 @@ func (l *loader) judgeApplication(a *Application) {
 func (l *loader) judgeTimeouts(c *Config) {
 	t, r, u := &c.ServerTimeouts, &c.Redis, &c.Upstream
 	for _, d := range []*Duration{
-		&t.ReadHeaderTimeout, &t.ReadTimeout, &t.WriteTimeout, &t.IdleTimeout, &t.ShutdownTimeout, &r.DialTimeout, &r.Timeout, &u.DialTimeout,
+		&t.ReadHeaderTimeout, &t.ReadTimeout, &t.WriteTimeout, &t.IdleTimeout, &t.ShutdownTimeout,
+		&r.DialTimeout, &r.Timeout, &u.DialTimeout,
 	} {
 		l.expect(d, notPositive(*d))
 	}

@@ -106,7 +106,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.grafana, "grafana", "http://"+at("GRAFANA_PORT", 3000), "URL of Grafana, for the links")
 	flags.StringVar(&s.prometheus, "prometheus", "http://"+at("PROMETHEUS_PORT", 9091), "URL of Prometheus, for the links")
 	flags.StringVar(&s.jaeger, "jaeger", "http://"+at("JAEGER_PORT", 16686), "URL of Jaeger, for the links")
-	flags.StringVar(&s.service, "service", "", "service.name of the gateway, for the link to its traces (default that of its configuration, else tyk_proxy)")
+	flags.StringVar(&s.service, "service", "", "service.name of the gateway, for the link to its traces, unless its configuration has one")
 	flags.IntVar(&s.rate, "rate", 40, "requests a second, at most 1000")
 	flags.DurationVar(&s.duration, "duration", 45*time.Second, "how long, at most 1h")
 	flags.BoolVar(&s.json, "json", false, "report as JSON")
