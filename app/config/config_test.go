@@ -173,6 +173,7 @@ func TestShown(t *testing.T) {
 		"u:p@h:6379":                       `"***@h:6379"`,
 		"http://u:p@x@h/%zz":               `"http://***@h/%zz"`,
 		"http://h/?key=p":                  `"http://h/?***"`,
+		"u:p@redis://h":                    `"***@redis://h"`,
 		"http://u:p?x@h":                   `"http://***@h"`,
 		"a\nb":                             `"a\nb"`,
 		strings.Repeat("x", 63) + "é tail": `"` + strings.Repeat("x", 63) + `é"...`,

@@ -39,7 +39,7 @@ func (l *loader) refuse(name, value, problem, fix string) {
 // is printed too.
 func blankCredentials(text string) string {
 	scheme, rest, isURL := strings.Cut(text, "://")
-	if isURL {
+	if isURL = isURL && !strings.Contains(scheme, "@"); isURL {
 		scheme += "://"
 	} else {
 		scheme, rest = "", text

@@ -80,8 +80,8 @@ func complete(flags *flag.FlagSet, addr, secret *string, stderr io.Writer) error
 	return err
 }
 
-// port returns what compose moved a port to. What is no port is no reason to mint
-// nothing.
+// port returns the port that the variable moves a published port to. It warns of
+// a value that is not a port, and returns the usual one.
 func port(variable string, usual int, stderr io.Writer) string {
 	number, err := dotenv.Port(variable, usual)
 	if err != nil {

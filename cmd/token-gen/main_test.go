@@ -148,7 +148,7 @@ func checkRefusal(t *testing.T, end ending, want, secret string) {
 	}
 }
 
-// Where compose publishes the gateway is where the printed line asks it.
+// The printed line asks the gateway at the port that compose publishes.
 func TestGatewayPort(t *testing.T) {
 	addr, secret := miniredis.RunT(t).Addr(), newSecret()
 	for port, want := range map[string]string{"": ":8080/", "18080": ":18080/"} {

@@ -41,7 +41,7 @@ func TestSecret(t *testing.T) {
 		"environment":          {padded("from-the-environment"), line + padded("from-dot-env"), padded("from-the-environment")},
 		".env":                 {"", "OTHER=1\n" + line + "\"" + padded("from/dot+env") + "\"\n", padded("from/dot+env")},
 		"as people write it":   {"", line + "old\n  export " + secretVariable + " = " + padded("a/b+c") + " # mine\r\n", padded("a/b+c")},
-		"a # in quotes":        {"", line + "'" + padded("from # dot") + "' # env\nMY_" + line + "x\n#" + line + "y\n", padded("from # dot")},
+		"a # in quotes":        {"", line + "'" + padded("a # b") + "' # env\nMY_" + line + "x\n#" + line + "y\n", padded("a # b")},
 		".env without it":      {"", "OTHER=1\n", padded("from-the-file")},
 		"an empty .env":        {"", "", padded("from-the-file")},
 		"a dollar in quotes":   {"", line + "'" + padded("$HOME/$x") + "'", padded("$HOME/$x")},
