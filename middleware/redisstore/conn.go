@@ -50,11 +50,20 @@ type heardConn struct {
 }
 
 // Read implements net.Conn. When the time is up it looks once more: if this
-// process got no processor meanwhile, the answer has long been there.
+// process got no processor meanwhile, the answer has long been there. If there
+// is none, a probe tells a Redis that is slow, which is waited for, from one that
+// is silent.
 func (c *heardConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = c.again(p, c.TCPConn.Read, c.TCPConn.SetReadDeadline)
+	n, err := c.readOrLook(p)
+	if n == 0 && c.timed && errors.Is(err, os.ErrDeadlineExceeded) {
+		if !c.silence.answersElsewhere() {
+			return 0, silenceError{err}
+		}
+		// Once: the reply on this connection may be lost.
+		if err := c.TCPConn.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
+			return 0, err
+		}
+		n, err = c.readOrLook(p)
 	}
 	if n > 0 {
 		now := time.Now()
@@ -74,6 +83,14 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 		t = time.Now().Add(c.patience)
 	}
 	return c.TCPConn.SetReadDeadline(t)
+}
+
+func (c *heardConn) readOrLook(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.again(p, c.TCPConn.Read, c.TCPConn.SetReadDeadline)
+	}
+	return n, err
 }
 
 // Write implements net.Conn. When the time is up it tries the rest once more,
@@ -113,3 +130,15 @@ func (c *heardConn) SetWriteDeadline(t time.Time) error {
 	}
 	return c.TCPConn.SetWriteDeadline(t)
 }
+
+// silenceError is a timeout after which a probe was not answered either.
+type silenceError struct{ error }
+
+// Timeout implements net.Error.
+func (silenceError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (silenceError) Temporary() bool { return false }
+
+// Unwrap returns the timeout.
+func (e silenceError) Unwrap() error { return e.error }

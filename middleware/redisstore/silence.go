@@ -86,17 +86,25 @@ func (s *silence) ReportResult(err error) {
 	s.suspect(err)
 }
 
-// suspect begins a silence if a probe is not answered either. After a timeout
-// the probe gets a fifth of it, so that a silence is noticed soon; but all of it
-// if this process was lately not given a processor, and so was perhaps Redis.
+// suspect begins a silence if a probe was not or is not answered either.
 func (s *silence) suspect(err error) {
-	patience := s.timeout
-	if timedOut(err) && time.Since(time.Unix(0, s.starved.Load())) > time.Second {
-		patience /= 5
-	}
-	if failed(s.prober.ask(s.closing, patience)) {
+	var confirmed silenceError
+	if errors.As(err, &confirmed) || timedOut(err) && !s.answersElsewhere() ||
+		!timedOut(err) && failed(s.prober.ask(s.closing, s.timeout)) {
 		s.fall(err)
 	}
+}
+
+// answersElsewhere reports whether a probe is answered, after a command ran into
+// the timeout. It gets a fifth of the timeout, so that a silence is noticed soon;
+// but all of it if this process was lately not given a processor, and so was
+// perhaps Redis.
+func (s *silence) answersElsewhere() bool {
+	patience := s.timeout / 5
+	if time.Since(time.Unix(0, s.starved.Load())) < time.Second {
+		patience = s.timeout
+	}
+	return !failed(s.prober.ask(s.closing, patience))
 }
 
 // heardLately reports whether a byte came over the shared connection within the
