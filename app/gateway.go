@@ -104,7 +104,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 	return middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			auth,
-			middleware.NewTokenLookup(redisstore.NewTokens(g.redis), nil),
+			middleware.NewTokenLookup(redisstore.NewRecords(g.redis), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{
 				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == config.OnErrorAllow,
@@ -138,13 +138,13 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		// The backend negotiates with the client, not with the gateway.
 		DisableCompression: true,
 	}
-	g.upstream = lean.New(lean.Config{Origin: target, Fallback: transport})
+	g.upstream = lean.New(lean.Config{Upstream: target, Fallback: transport})
 	instrumented, err := g.providers.Transport(g.upstream)
 	if err != nil {
 		return nil, err
 	}
 	return middleware.NewProxy(middleware.ProxyConfig{
-		Target:        target,
+		Upstream:      target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		Transport:     instrumented,
 	}), nil

@@ -67,7 +67,7 @@ func (r *Recorder) learned(learned []attribute.KeyValue, req *requestState, ex *
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
 		learned = append(learned,
 			names.AttrLimit.Int64(ex.Quota.Limit),
-			names.AttrRemaining.Int64(ex.Quota.Remaining),
+			names.AttrRemaining.Int64(ex.Quota.Remaining()),
 			names.AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			names.AttrWindow.Float64(ex.Quota.Window.Seconds()),
 			names.AttrSource.String(ex.Quota.Source))
@@ -100,7 +100,7 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 
 // resultAttributes returns what the server span says of how the request ended,
 // until the next use of req.scratch.
-func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Decision) []attribute.KeyValue {
+func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Result) []attribute.KeyValue {
 	attrs := req.scratch[:0]
 	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {

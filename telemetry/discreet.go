@@ -55,7 +55,7 @@ func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
 // SetStatus implements trace.Span.
 func (s *discreetSpan) SetStatus(code codes.Code, description string) {
 	if !s.harmless {
-		s.Span.SetStatus(code, middleware.Unquoted(description))
+		s.Span.SetStatus(code, middleware.Redact(description))
 	}
 }
 

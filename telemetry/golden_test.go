@@ -131,7 +131,7 @@ func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middlew
 // quotaOf is a limit of ten of which so many were used.
 func quotaOf(used int64) middleware.Quota {
 	return middleware.Quota{
-		Limit: 10, Used: used, Remaining: max(0, 10-used), Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
+		Limit: 10, Used: used, Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
 		Source: middleware.SourceRedis,
 	}
 }

@@ -111,8 +111,8 @@ type silent struct{}
 func (silent) StageStarted(ctx context.Context, _ *middleware.Exchange, _ string) context.Context {
 	return ctx
 }
-func (silent) StageEnded(context.Context, *middleware.Exchange, middleware.Step)       {}
-func (silent) RequestEnded(context.Context, *middleware.Exchange, middleware.Decision) {}
+func (silent) StageEnded(context.Context, *middleware.Exchange, middleware.Step)     {}
+func (silent) RequestEnded(context.Context, *middleware.Exchange, middleware.Result) {}
 
 // What a request that is not sampled may allocate for its telemetry, over one of
 // which nothing is recorded. It does not depend on the machine.

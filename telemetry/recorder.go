@@ -134,7 +134,7 @@ func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step mi
 // RequestEnded implements [middleware.Observer]: it measures the request,
 // completes the server span or writes the trace of a request that is kept, and
 // writes the request's one log line.
-func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Result) {
 	req := requestFrom(ctx)
 	series := r.routes.bounded(routeSeries{metricMethod(ex.Request.Method), ex.Route, d.Status})
 	r.served.Record(req.measuring(ctx), time.Since(req.began).Seconds(), r.series.of(series)...)
@@ -151,7 +151,7 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 }
 
 // complete says on the server span how the request ended.
-func (r *Recorder) complete(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) complete(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Result) {
 	span.SetName(serverSpanName(ex))
 	span.SetAttributes(r.resultAttributes(req, ex, d)...)
 	setStatus(span, d.Outcome)

@@ -43,7 +43,7 @@ func newRequestLog(log *logrus.Logger) *requestLog {
 }
 
 // write writes the line of a request; fields is called only if it is written.
-func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
+func (l *requestLog) write(d middleware.Result, fields func() logrus.Fields) {
 	level := levelOf(d.Outcome.Verdict())
 	if !l.log.IsLevelEnabled(level) {
 		return
@@ -114,7 +114,7 @@ func (l *requestLog) report(key gateKey, g *gate) {
 }
 
 // fields are a request's line: the same names as on its spans.
-func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
+func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Result) logrus.Fields {
 	fields := logrus.Fields{
 		string(names.AttrMethod):   methodLabel(ex.Request.Method),
 		string(names.AttrRoute):    ex.Route,
@@ -130,7 +130,7 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 		fields[string(names.AttrKeyID)] = r.keyID(req, ex)
 	}
 	if ex.Quota.Window > 0 {
-		fields[string(names.AttrLimit)], fields[string(names.AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
+		fields[string(names.AttrLimit)], fields[string(names.AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining()
 		fields[string(names.AttrReset)], fields[string(names.AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
 		fields[string(names.AttrSource)] = ex.Quota.Source
 	}
@@ -138,7 +138,7 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 		fields[string(names.AttrMalformedRules)] = n
 	}
 	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
-		fields[names.LogError] = middleware.Unquoted(d.Outcome.Err.Error())
+		fields[names.LogError] = middleware.Redact(d.Outcome.Err.Error())
 		var fault *middleware.PanicError
 		if errors.As(d.Outcome.Err, &fault) {
 			fields[names.LogStack] = string(fault.Stack)
@@ -150,10 +150,10 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 // malformedRules counts what a record's allowed_routes says in vain: it may be
 // why a request is refused.
 func malformedRules(ex *middleware.Exchange) int {
-	if ex.Token == nil {
+	if ex.Record == nil {
 		return 0
 	}
-	return ex.Token.Routes.Malformed()
+	return ex.Record.Routes.Malformed()
 }
 
 func levelOf(v middleware.Verdict) logrus.Level {

@@ -27,7 +27,7 @@ const (
 // on its way: the same spans that the libraries would have made, with the times
 // at which things happened and the ids that the client and the backend were
 // given. TestWrittenTraceIsTheLiveOne compares the two.
-func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Result) {
 	ctx := context.WithValue(context.Background(), requestKey{}, req)
 	options := []trace.SpanStartOption{
 		trace.WithTimestamp(req.began),
@@ -79,7 +79,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 			trace.WithAttributes(r.tracing.redisAttributes...))
 		if kind := redisErrorType(c.err); kind != "" {
 			span.SetAttributes(names.AttrErrorType.String(kind))
-			span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
+			span.SetStatus(codes.Error, middleware.Redact(c.err.Error()))
 		}
 		span.End(trace.WithTimestamp(ended))
 		return
@@ -91,7 +91,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 	switch {
 	case c.err != nil:
 		span.SetAttributes(semconv.ErrorType(c.err))
-		span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
+		span.SetStatus(codes.Error, middleware.Redact(c.err.Error()))
 	default:
 		ended = stageEnded
 		if c.status >= http.StatusBadRequest {

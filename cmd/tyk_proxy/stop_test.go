@@ -75,7 +75,7 @@ func TestTerminationLosesNothing(t *testing.T) {
 	cfg.ServerTimeouts.DrainDelay = config.Duration(1500 * time.Millisecond)
 	cfg.Telemetry.Traces.Endpoint = spans.url
 	p := start(t, cfg)
-	token := mint(t, cfg, 1000)
+	token := mintToken(t, cfg, 1000)
 	p.get("/ready", "").want(t, http.StatusOK, "")
 	wait := backend.hold(t, p, token.JWT, inFlight)
 
@@ -121,7 +121,7 @@ func TestInterruptSkipsDrainDelay(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
 	cfg.ServerTimeouts.DrainDelay = config.Duration(time.Hour)
 	p := start(t, cfg)
-	wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+	wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
 	p.signal(os.Interrupt)
 	eventually(t, 5*time.Second, "the gateway stops", func() bool {
 		_, err := tryURL(http.MethodGet, p.base+"/ready", "")
@@ -154,7 +154,7 @@ func TestSecondSignal(t *testing.T) {
 		cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Hour)
 		cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 		p := start(t, cfg)
-		wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+		wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
 		p.signal(os.Interrupt)
 		eventually(t, 5*time.Second, "the listener refuses", func() bool {
 			_, err := tryURL(http.MethodGet, p.base+"/health", "")
@@ -172,7 +172,7 @@ func TestDeadCollector(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 	p := start(t, cfg)
-	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0, stopWithin)
 }
@@ -188,7 +188,7 @@ func TestSilentConnections(t *testing.T) {
 	for _, url := range []string{p.base, p.metrics} {
 		dialURL(t, url)
 	}
-	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0, 4*time.Second)
 	if served, _ := spans.requests(t); served != 1 {

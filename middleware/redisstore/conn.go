@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// readGrace is how long a read is tried once more after its time is up.
+// readGrace is the time for one more read after a deadline has passed.
 const readGrace = 10 * time.Millisecond
 
 // dial opens a shared connection.
@@ -38,21 +38,19 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return secured, nil
 }
 
-// heardConn is a connection whose read timeout is the time without a byte, not
-// the time of a whole batch: a batch of large records may take long and is no
-// silence.
+// heardConn is a connection whose read timeout is the time without a byte, and
+// not the time for a whole batch: a batch of large records may take longer.
 type heardConn struct {
 	*net.TCPConn
 
 	patience time.Duration
 	silence  *silence
-	timed    bool // whether reads have a deadline; a TLS handshake has one of its own
+	timed    bool // reads have a deadline; false during a TLS handshake
 }
 
-// Read implements net.Conn. When the time is up it looks once more: if this
-// process got no processor meanwhile, the answer has long been there. If there
-// is none, a probe tells a Redis that is slow, which is waited for, from one that
-// is silent.
+// Read implements net.Conn. After the deadline it reads once more: if this process
+// was not scheduled for a while, the answer has already arrived. If nothing has, a
+// probe tells a slow Redis, which is given the time once more, from a silent one.
 func (c *heardConn) Read(p []byte) (int, error) {
 	n, err := c.readOrLook(p)
 	if n == 0 && c.timed && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -69,14 +67,14 @@ func (c *heardConn) Read(p []byte) (int, error) {
 		now := time.Now()
 		c.silence.heard.Store(now.UnixNano())
 		if c.timed {
-			_ = c.TCPConn.SetReadDeadline(now.Add(c.patience)) // what was read counts
+			_ = c.TCPConn.SetReadDeadline(now.Add(c.patience)) // fails only if closed
 		}
 	}
 	return n, err
 }
 
-// SetReadDeadline implements net.Conn. go-redis computes t from a clock that
-// may be 50 ms slow, so the deadline is computed anew.
+// SetReadDeadline implements net.Conn. It does not use t, because go-redis v9.23
+// computes it from a cached time that may be 50 ms old.
 func (c *heardConn) SetReadDeadline(t time.Time) error {
 	c.timed = !t.IsZero()
 	if c.timed {

@@ -107,7 +107,7 @@ func TestTrackingConnectionsThatFail(t *testing.T) {
 				proxy.swallow.Store(fault == "swallow")
 				for i := range 5 {
 					time.Sleep(budget + budget/2) // the shared connection has heard nothing for longer than the timeout
-					if _, err := p.tokens.Lookup(t.Context(), fmt.Sprint("key", i)); !errors.Is(err, middleware.ErrTokenUnknown) {
+					if _, err := p.records.Lookup(t.Context(), fmt.Sprint("key", i)); !errors.Is(err, middleware.ErrTokenUnknown) {
 						t.Errorf("lookup %d: %v", i, err)
 					}
 				}
