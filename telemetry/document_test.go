@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,15 @@ func documentReasons(b *strings.Builder) {
 			stage = "any"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, levelOf(info.Verdict), info.Title)
+	}
+}
+
+// TestStagesHaveSpans checks that no stage is missing in the table of spans.
+func TestStagesHaveSpans(t *testing.T) {
+	for _, stage := range middleware.StageNames() {
+		if !slices.ContainsFunc(names.Spans(), func(s names.Span) bool { return s.Name == names.SpanPrefix+stage }) {
+			t.Errorf("telemetry/names has no span for the stage %s", stage)
+		}
 	}
 }
 
