@@ -209,7 +209,8 @@ func inClosedSet(name, value string) bool {
 		return slices.ContainsFunc(middleware.Reasons(), func(r middleware.Reason) bool { return r.String() == value })
 	case "gateway_telemetry_fate":
 		return slices.Contains([]string{
-			names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled, names.FateExported, names.FateFailed, names.FateDropped,
+			names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled,
+			names.FateExported, names.FateFailed, names.FateDropped,
 		}, value)
 	case "http_request_method":
 		return value == names.Other || methodLabel(value) == value

@@ -60,7 +60,8 @@ func (l *library) counts(t *testing.T) []string {
 					labels = append(labels, fmt.Sprintf("%s=%q", names.LabelName(kv.Key), kv.Value.String()))
 				}
 				slices.Sort(labels)
-				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", names.MetricNamed(m.Name).PrometheusName(), strings.Join(labels, ","), point.Count))
+				name := names.MetricNamed(m.Name).PrometheusName()
+				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", name, strings.Join(labels, ","), point.Count))
 			}
 		}
 	}

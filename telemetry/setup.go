@@ -103,7 +103,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 		// OpenMetrics is the format that carries exemplars.
 		Metrics: promhttp.HandlerFor(newZeroes(registry), promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	}
-	if err := p.startTracing(cfg.Traces, res, exporter); err != nil { //nolint:contextcheck // what it starts belongs to no request
+	if err := p.startTracing(cfg.Traces, res, exporter); err != nil {
 		return nil, err
 	}
 	p.shutdown = append(p.shutdown, meters.Shutdown)
