@@ -81,7 +81,10 @@ func TestImports(t *testing.T) {
 			"github.com/hashicorp/golang-lru/v2", "github.com/hashicorp/golang-lru/v2/simplelru",
 		},
 		"tyk_proxy/cmd/tyk_proxy": {"tyk_proxy/app"},
-		"tyk_proxy/cmd/token-gen": {"tyk_proxy/middleware/redisstore", "github.com/redis/go-redis/v9"},
+		"tyk_proxy/cmd/token-gen": {
+			"tyk_proxy/app/config", "tyk_proxy/app/config/dotenv", "tyk_proxy/middleware/redisstore", "github.com/redis/go-redis/v9",
+		},
+		"tyk_proxy/app/config": {"tyk_proxy/middleware", "github.com/ilyakaznacheev/cleanenv"},
 	} {
 		p, ok := packages[importPath]
 		if !ok {
@@ -110,7 +113,7 @@ func TestDependencies(t *testing.T) {
 		"tyk_proxy/telemetry":             {"tyk_proxy/app", "tyk_proxy/middleware/redisstore", "github.com/ilyakaznacheev"},
 		"tyk_proxy/app":                   {"tyk_proxy/cmd", "tyk_proxy/middleware/storetest", "testing"},
 		"tyk_proxy/cmd/tyk_proxy":         {"tyk_proxy/middleware/storetest", "testing"},
-		"tyk_proxy/cmd/token-gen":         {"tyk_proxy/app", "tyk_proxy/telemetry", "go.opentelemetry.io", "testing"},
+		"tyk_proxy/cmd/token-gen":         {"tyk_proxy/telemetry", "go.opentelemetry.io", "testing"},
 	} {
 		for _, dep := range packages[importPath].Deps {
 			if below(dep, forbidden...) {
@@ -126,15 +129,16 @@ func TestOneDoor(t *testing.T) {
 		"go.opentelemetry.io/otel/sdk":       "tyk_proxy/telemetry",
 		"go.opentelemetry.io/otel/exporters": "tyk_proxy/telemetry",
 		"github.com/prometheus":              "tyk_proxy/telemetry",
-		"github.com/ilyakaznacheev/cleanenv": "tyk_proxy/app",
+		"github.com/ilyakaznacheev/cleanenv": "tyk_proxy/app/config",
+		"github.com/joho/godotenv":           "tyk_proxy/app/config/dotenv",
 		"github.com/alicebob/miniredis":      "tyk_proxy/app",
 		"tyk_proxy/app":                      "tyk_proxy/cmd/tyk_proxy",
 	} {
 		open := false
 		for _, p := range goList(t) {
 			for _, imported := range p.Imports {
-				if !ours(p.ImportPath) || !below(imported, library) {
-					continue
+				if !ours(p.ImportPath) || !below(imported, library) || below(imported, "tyk_proxy/app/config") {
+					continue // every program may read the configuration
 				}
 				if inside := below(p.ImportPath, door); inside {
 					open = true
@@ -145,6 +149,20 @@ func TestOneDoor(t *testing.T) {
 		}
 		if !open {
 			t.Errorf("%s does not import %s any more: the rule guards nothing", door, library)
+		}
+	}
+}
+
+// Only app/config reads the environment. The OpenTelemetry SDK reads OTEL_* by
+// itself, and telemetry asks which of them are set.
+func TestEnvironmentHasOneReader(t *testing.T) {
+	for name, text := range goFiles(t) {
+		dir := filepath.ToSlash(filepath.Dir(name))
+		reads := bytes.Contains(text, []byte("os.Getenv(")) || bytes.Contains(text, []byte("os.LookupEnv(")) ||
+			bytes.Contains(text, []byte("os.Environ("))
+		if reads && !strings.HasSuffix(name, "_test.go") && !below(dir, root+"/app/config") && !below(dir, root+"/telemetry") &&
+			!strings.HasPrefix(dir, root+"/tools") && !strings.HasSuffix(dir, "test") {
+			t.Errorf("%s reads the environment, which only app/config may", name)
 		}
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/lean"
 	"tyk_proxy/middleware/redisstore"
@@ -46,7 +47,7 @@ const maxResponseHeaderBytes = 256 << 10
 
 // Gateway is the wired program: the pipeline and the two servers around it.
 type Gateway struct {
-	cfg       Config
+	cfg       config.Config
 	log       *logrus.Logger
 	redis     *redisstore.Client
 	providers *telemetry.Providers
@@ -64,7 +65,7 @@ type Gateway struct {
 
 // NewGateway wires a gateway from a configuration that LoadConfig accepted. It
 // opens no socket. Call Run, which also releases what NewGateway made.
-func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gateway, error) {
+func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (*Gateway, error) {
 	auth, err := newAuth(cfg.Application.Token)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 			middleware.NewTokenLookup(redisstore.NewTokens(g.redis), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{
-				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == onErrorAllow,
+				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == config.OnErrorAllow,
 			}),
 		},
 		Forwarder:     proxy,

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -19,7 +19,8 @@ func (s *stack) firstRequests(t *testing.T) []result {
 	client := redisstore.NewMintClient(s.redis, 3*time.Second)
 	defer client.Close()
 	minted, err := redisstore.Mint(t.Context(), client, redisstore.MintRequest{
-		Prefix: redisstore.TokenPrefix, Secret: app.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"}, TTL: time.Hour, Now: time.Now(),
+		Prefix: redisstore.TokenPrefix, Secret: config.DemoSecret, Limit: 1,
+		Routes: []string{"/api/v1/test"}, TTL: time.Hour, Now: time.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)

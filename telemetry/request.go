@@ -17,7 +17,7 @@ import (
 
 // maxCalls bounds the calls that one request notes. A request makes three or
 // four.
-const maxCalls = 8
+const maxCalls = 16
 
 // requestState is what telemetry knows of one request. It travels in the request's
 // context and belongs to the goroutine that serves the request. It is pooled:

@@ -32,7 +32,7 @@ func makeTargets(t *testing.T) []string {
 func TestMakefileHasEveryTarget(t *testing.T) {
 	have := makeTargets(t)
 	for _, want := range []string{
-		"help", "build", "gen", "secret", "run", "traffic", "test", "race", "lint", "fuzz",
+		"help", "build", "gen", "secret", "run", "traffic", "check", "test", "race", "lint", "fuzz",
 		"bench", "bench-e2e", "vuln", "jaeger", "dashboards", "up", "up-b", "down", "logs", "clean",
 	} {
 		if !slices.Contains(have, want) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 )
@@ -103,7 +103,7 @@ func (a answer) want(tb testing.TB, status int, reason string) {
 }
 
 // mint makes a token for the configured gateway.
-func mint(tb testing.TB, cfg app.Config, limit int64) redisstore.Minted {
+func mint(tb testing.TB, cfg config.Config, limit int64) redisstore.Minted {
 	tb.Helper()
 	minted, err := redisstore.Mint(context.Background(), redisClient(tb, cfg), redisstore.MintRequest{
 		Prefix: redisstore.TokenPrefix,
@@ -119,7 +119,7 @@ func mint(tb testing.TB, cfg app.Config, limit int64) redisstore.Minted {
 	return minted
 }
 
-func redisClient(tb testing.TB, cfg app.Config) *redis.Client {
+func redisClient(tb testing.TB, cfg config.Config) *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	tb.Cleanup(func() { _ = client.Close() }) // nothing was buffered
 	return client

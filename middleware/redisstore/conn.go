@@ -49,15 +49,12 @@ type heardConn struct {
 	timed    bool // whether reads have a deadline; a TLS handshake has one of its own
 }
 
-// Read implements net.Conn. When the time is up it looks once more: where this
+// Read implements net.Conn. When the time is up it looks once more: if this
 // process got no processor meanwhile, the answer has long been there.
 func (c *heardConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		if err := c.TCPConn.SetReadDeadline(time.Now().Add(readGrace)); err != nil {
-			return 0, err
-		}
-		n, err = c.TCPConn.Read(p)
+		n, err = c.again(p, c.TCPConn.Read, c.TCPConn.SetReadDeadline)
 	}
 	if n > 0 {
 		now := time.Now()
@@ -77,4 +74,42 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 		t = time.Now().Add(c.patience)
 	}
 	return c.TCPConn.SetReadDeadline(t)
+}
+
+// Write implements net.Conn. When the time is up it tries the rest once more,
+// for the same reason as Read does.
+func (c *heardConn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	if n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
+		var more int
+		more, err = c.again(p[n:], c.TCPConn.Write, c.TCPConn.SetWriteDeadline)
+		n += more
+	}
+	return n, err
+}
+
+// again repeats an operation whose time was up, for readGrace. If that took far
+// longer, this process was not given a processor and the operation may not even
+// have been tried: then once more.
+func (c *heardConn) again(p []byte, operate func([]byte) (int, error), deadline func(time.Time) error) (n int, err error) {
+	for range 5 {
+		began := time.Now()
+		if err := deadline(began.Add(readGrace)); err != nil {
+			return 0, err
+		}
+		n, err = operate(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) < 2*readGrace {
+			return n, err
+		}
+		c.silence.starved.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// SetWriteDeadline implements net.Conn; see SetReadDeadline.
+func (c *heardConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		t = time.Now().Add(c.patience)
+	}
+	return c.TCPConn.SetWriteDeadline(t)
 }

@@ -138,8 +138,9 @@ func TestLateReply(t *testing.T) {
 	p.warm(t)
 	p.admin.FlushDB(t.Context())
 	proxy.DelayOpen(4 * budget) // a second try, on a new connection, would be in time
-	if failed := concurrently(t, hits, p.count(t.Context())); failed != hits {
-		t.Errorf("%d of %d requests failed, want all", failed, hits)
+	// Those in the batch without a reply fail; the others find another connection.
+	if failed := concurrently(t, hits, p.count(t.Context())); failed < 1 {
+		t.Errorf("%d of %d requests failed, want those whose reply is late", failed, hits)
 	}
 	time.Sleep(5 * budget)
 	if n := counted(t, newAdmin(t, server.Addr)); n < 1 || n > hits {

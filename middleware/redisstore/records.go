@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -8,12 +9,16 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// The size of the cache of parsed records: by number, and by the bytes of their
-// texts, which are about half of what a record takes in memory.
+// The size of the cache of parsed records: by number, and by what they take in
+// memory, in bytes.
 const (
 	parsedRecords = 32768
-	parsedBytes   = 16 << 20
+	parsedBytes   = 32 << 20
 )
+
+// size estimates what a record takes in memory, in bytes: its text, about 150
+// for each rule, and 600 for the rest. Rules are separated by commas.
+func size(text string) int { return len(text) + 150*strings.Count(text, ",") + 600 }
 
 // parsedCache has for each api key the text that was parsed last and what came
 // of it. It is never stale, since the text is compared each time. It is safe for
@@ -32,7 +37,7 @@ type parsedRecord struct {
 func newParsedCache() *parsedCache {
 	c := &parsedCache{}
 	// The size is valid, and all else about it cannot fail.
-	c.records, _ = simplelru.NewLRU(parsedRecords, func(_ string, r parsedRecord) { c.bytes -= len(r.text) })
+	c.records, _ = simplelru.NewLRU(parsedRecords, func(_ string, r parsedRecord) { c.bytes -= size(r.text) })
 	return c
 }
 
@@ -52,7 +57,7 @@ func (c *parsedCache) parse(apiKey, text string) (*middleware.Token, error) {
 	defer c.mu.Unlock()
 	c.records.Remove(apiKey) // which counts its bytes
 	c.records.Add(apiKey, parsedRecord{text, token})
-	for c.bytes += len(text); c.bytes > parsedBytes; {
+	for c.bytes += size(text); c.bytes > parsedBytes; {
 		c.records.RemoveOldest()
 	}
 	return token, nil

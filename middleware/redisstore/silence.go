@@ -37,6 +37,7 @@ type silence struct {
 
 	epoch   atomic.Pointer[epoch]
 	heard   atomic.Int64 // when the last byte came, Unix nanoseconds
+	starved atomic.Int64 // when this process was found to have got no processor, Unix nanoseconds
 	batches atomic.Uint64
 	changes atomic.Uint64
 
@@ -73,15 +74,27 @@ func (s *silence) speak() {
 // Allow implements [redis.Limiter]: nothing is sent to a silent Redis.
 func (s *silence) Allow() error { return s.epoch.Load().silent }
 
-// ReportResult implements [redis.Limiter]. A batch that ran into the timeout
-// means silence. One whose connection broke may have met with somebody who
-// closed just that; the probe tells, and meanwhile the others wait.
+// ReportResult implements [redis.Limiter]. A batch that ran into the timeout, or
+// whose connection broke, raises the suspicion that Redis is silent. The
+// connection may have met with somebody who closed just that; the probe tells,
+// and meanwhile the others wait.
 func (s *silence) ReportResult(err error) {
 	s.batches.Add(1)
 	if !failed(err) || errors.Is(err, redis.ErrClosed) {
 		return
 	}
-	if timedOut(err) || failed(s.prober.ask(s.closing, s.timeout)) {
+	s.suspect(err)
+}
+
+// suspect begins a silence if a probe is not answered either. After a timeout
+// the probe gets a fifth of it, so that a silence is noticed soon; but all of it
+// if this process was lately not given a processor, and so was perhaps Redis.
+func (s *silence) suspect(err error) {
+	patience := s.timeout
+	if timedOut(err) && time.Since(time.Unix(0, s.starved.Load())) > time.Second {
+		patience /= 5
+	}
+	if failed(s.prober.ask(s.closing, patience)) {
 		s.fall(err)
 	}
 }

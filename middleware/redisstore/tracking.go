@@ -156,7 +156,7 @@ func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 	}
 	err := tracked.Process(epoch.ctx, cmd) //nolint:contextcheck // a silence ends the wait, its caller does not
 	if err != nil && timedOut(err) && !c.silence.heardLately() {
-		c.silence.fall(err)
+		c.silence.suspect(err)
 	}
 	return err
 }

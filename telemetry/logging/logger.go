@@ -34,16 +34,15 @@ func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 	log := logrus.New()
 	log.SetOutput(writer)
 	log.SetLevel(level)
-	log.AddHook(urgentLines{writer})
 	writer.report = func(dropped int64) {
 		log.WithField(string(names.AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
 	}
 	if cfg.Format == "json" {
-		log.SetFormatter(&logrus.JSONFormatter{})
+		log.SetFormatter(urgent{&logrus.JSONFormatter{}})
 		return log, writer, nil
 	}
 	colored := cfg.Colored && os.Getenv("NO_COLOR") == "" && terminal(out)
-	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored})
+	log.SetFormatter(urgent{&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored}})
 	return log, writer, nil
 }
 
