@@ -1,4 +1,17 @@
-// Package app wires the gateway and runs its servers.
+// Package app wires the gateway from its configuration and runs it.
+//
+// [NewGateway] makes all parts and opens no socket. From the outside to the
+// inside, a request passes
+//
+//	tracked → probes → trust boundary → otelhttp → pipeline → upstream
+//
+// [Gateway.Listen] opens the public and the metrics port, and [Gateway.Run]
+// serves until a signal arrives. The stop keeps an order that loses nothing:
+// /ready answers 503, requests are still served while load balancers notice, the
+// listener closes, requests in flight end, and the last telemetry is sent.
+//
+// [Run] is the whole program but for its flags. With [Options.Embedded] it also
+// starts a Redis and a backend in the same process.
 package app
 
 import (

@@ -133,7 +133,7 @@ func TestAllocationsOfTelemetry(t *testing.T) {
 		r := newRig(t, TracesConfig{KeepPerSecond: row.keep}, &row.script)
 		r.recorder.lines.log.SetLevel(0)
 		cfg := middleware.PipelineConfig{Observer: silent{}, Forwarder: scriptedStage{middleware.StageProxy, &row.script}}
-		for _, stage := range middleware.StageNames()[:4] {
+		for _, stage := range stagesBeforeProxy() {
 			cfg.Stages = append(cfg.Stages, scriptedStage{stage, &row.script})
 		}
 		request := get(t)

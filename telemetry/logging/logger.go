@@ -1,4 +1,8 @@
 // Package logging makes the program's one logger and the writer behind it.
+//
+// The [Writer] hands lines to a goroutine of its own, which writes many with one
+// system call. If nobody reads the log fast enough, lines are dropped and
+// counted; whoever logs never waits.
 package logging
 
 import (
