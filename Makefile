@@ -1,12 +1,12 @@
 # `make` alone lists what there is. Recipes are POSIX sh; Go is the only need of
-# all but `dashboards` and the compose targets; linters are pinned in tools/go.mod.
+# all but the compose targets; linters are pinned in tools/go.mod.
 
 GO      ?= go
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONFIG  ?= config.json
 
-# Extra flags: `make run ARGS=-env`, `make gen ARGS="-limit 100 -ttl 1h"`,
+# Extra flags: `make run ARGS=-version`, `make gen ARGS="-limit 100 -ttl 1h"`,
 # `make test TESTFLAGS="-v -run TestAuth"`.
 ARGS      ?=
 TESTFLAGS ?=
@@ -31,7 +31,7 @@ GO_OF_BUILD = GO_OF_BUILD="$$($(GO) env GOVERSION)"
 export VERSION
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen secret run traffic test race lint fuzz bench bench-e2e vuln jaeger dashboards up up-b down logs clean
+.PHONY: help build gen secret run traffic check test race lint fuzz bench bench-e2e vuln jaeger dashboards up up-b down logs clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -40,58 +40,32 @@ build: ## Build ./tyk_proxy and ./token_gen
 	$(PRODUCT) -o tyk_proxy ./cmd/tyk_proxy
 	$(PRODUCT) -o token_gen ./cmd/token-gen
 
-# What the .env that compose reads says of a variable, for the shell: the last
-# line of that name wins; quotes, and what follows " #" outside them, are no part
-# of the value.
-define env_file
-$$([ ! -f .env ] || tr -d '\r' <.env | \
-	sed -n 's/^[[:space:]]*\(export[[:space:]][[:space:]]*\)*$(1)[[:space:]]*=[[:space:]]*//p' | tail -n 1 | \
-	sed -e "s/^'\([^']*\)'.*/\1/" -e t -e 's/^"\([^"]*\)".*/\1/' -e t -e 's/[[:space:]]#.*//' -e 's/[[:space:]]*$$//')
-endef
-
-# The secret: SECRET, else the gateway's variable, from the environment or .env,
-# else the one in $(CONFIG). It is expanded by the shell alone, and @ keeps the
-# line off the terminal.
-define given_secret
-secret=$${SECRET:-$${TYK_PROX_APPLICATION__TOKEN__JWT_SECRET:-}}; \
-[ -n "$$secret" ] || secret=$(call env_file,TYK_PROX_APPLICATION__TOKEN__JWT_SECRET)
-endef
-define find_secret
-$(given_secret); \
-[ -n "$$secret" ] || secret=$$(sed -n 's/.*"jwt_secret"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' $(CONFIG))
-endef
-
-# The same for the name of the gateway's traces.
-define find_service
-service=$${TYK_PROX_TELEMETRY__SERVICE_NAME:-}; \
-[ -n "$$service" ] || service=$(call env_file,TYK_PROX_TELEMETRY__SERVICE_NAME)
-endef
+# The programs read .env, the environment and $(CONFIG) by themselves, in the
+# order of precedence: environment, .env, $(CONFIG). SECRET stands for the
+# gateway's own variable; make neither expands nor prints it.
+gen traffic: export GATEWAY_CONFIG = $(CONFIG)
+ifneq ($(value SECRET),)
+gen traffic run: export TYK_PROX_APPLICATION__TOKEN__JWT_SECRET := $(value SECRET)
+endif
 
 gen: ## Mint a token: make gen [SECRET=...] [ARGS="-limit 100 -ttl 1h"]
 	$(PRODUCT) -o token_gen ./cmd/token-gen
-	@$(find_secret); $(if $(call port,GATEWAY_PORT),GATEWAY_PORT=$(call port,GATEWAY_PORT)) ./token_gen -secret "$$secret" $(call at,redis,REDIS_PORT) $(ARGS)
+	@./token_gen $(ARGS)
 
 secret: ## Print a new random JWT secret (48 bytes, base64)
 	@if command -v openssl >/dev/null 2>&1; then openssl rand -base64 48; \
 	else head -c 48 /dev/urandom | base64; fi
 
-# With the secret that `make gen` finds, so that its tokens are valid here.
 run: build ## Run everything in one process: Redis, backend, gateway, a demo token
-	@$(given_secret); \
-	[ -z "$$secret" ] || { export TYK_PROX_APPLICATION__TOKEN__JWT_SECRET="$$secret"; set -- -env; }; \
-	exec ./tyk_proxy -embedded -config $(CONFIG) "$$@" $(ARGS)
-
-# Where things are, if docker-compose.yml was told so: $(call port,variable) is
-# the number from the environment, else from the .env that compose reads, and
-# $(call at,flag,variable,scheme) gives nothing without it.
-port   = $(or $($(1)),$(shell sed -n "s/^[[:space:]]*\(export[[:space:]]*\)*$(1)[[:space:]]*=[[:space:]]*[\"']*\([0-9][0-9]*\).*/\2/p" .env 2>/dev/null | tail -n 1))
-at     = $(if $(call port,$(2)),-$(1) $(3)localhost:$(call port,$(2)))
-PLACES = $(call at,gateway,GATEWAY_PORT,http://) $(call at,grafana,GRAFANA_PORT,http://) \
-	$(call at,prometheus,PROMETHEUS_PORT,http://) $(call at,jaeger,JAEGER_PORT,http://) $(call at,redis,REDIS_PORT)
+	@exec ./tyk_proxy -embedded -env -config $(CONFIG) $(ARGS)
 
 traffic: ## Send every kind of request to a running gateway: make traffic [ARGS="-duration 10s"]
 	$(PRODUCT) -o traffic ./cmd/traffic
-	@$(find_secret); $(find_service); ./traffic -secret "$$secret" $${service:+-service "$$service"} $(PLACES) $(ARGS)
+	@./traffic $(ARGS)
+
+# What CI does, but for installing what is missing.
+check: ## Run all checks: build, vet, gofmt, lint, vulnerabilities, fuzz, race, tests
+	@bash .ci/run installed
 
 # The second line tests files outside its module, which go test does not see
 # change: hence -count=1.
@@ -131,21 +105,17 @@ jaeger: ## Build the Jaeger that the tests use, unless it is there (5 minutes)
 	CGO_ENABLED=0 $(GO) -C tools/jaeger build -ldflags="-s -w" -o "$$server.part" $(JAEGER_MODULE)/cmd/jaeger && \
 	mv "$$server.part" "$$server" && echo "built $$server"
 
-dashboards: ## Type-check the dashboards against Grafana's published types (needs npm)
-	@if command -v npm >/dev/null 2>&1; then \
-		npm --prefix tools/grafana ci --no-audit --no-fund && npm --prefix tools/grafana test; \
-	elif [ "$${TYK_PROXY_REQUIRE_SERVERS:-}" = 1 ]; then echo "dashboards: npm is not installed" >&2; exit 1; \
-	else echo "dashboards: npm is not installed, so they were not checked"; fi
-
-PORTS = $(foreach name,GATEWAY_PORT METRICS_PORT GRAFANA_PORT PROMETHEUS_PORT JAEGER_PORT,$(name)=$(call port,$(name)))
+# A test fails when the files differ from what the program writes.
+dashboards: ## Write Grafana's dashboards, after a change in tools/dashboards
+	$(GO) -C tools run ./dashboards ../observability/grafana/dashboards
 
 up: ## Start the whole stack in containers, wait until healthy, print the links
 	$(COMPOSE) up -d
-	@$(PORTS) COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
+	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
 up-b: ## The same, with the image built anew
 	$(COMPOSE) up -d --build
-	@$(PORTS) COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
+	@COMPOSE="$(COMPOSE)" sh .ci/wait-healthy $(WAIT)
 
 down: ## Stop and remove the containers; token records and metrics stay in their volumes
 	$(COMPOSE) down --remove-orphans
@@ -156,4 +126,3 @@ logs: ## Follow the containers' logs
 clean: ## Remove containers, volumes (token records and metrics too) and what make built
 	-@if command -v docker >/dev/null 2>&1; then $(COMPOSE) down --volumes --remove-orphans; fi
 	rm -f tyk_proxy token_gen traffic *.test *.out *.prof *.pprof
-	rm -rf tools/grafana/node_modules tools/grafana/generated

@@ -82,7 +82,11 @@ func TestImports(t *testing.T) {
 		},
 		"tyk_proxy/cmd/tyk_proxy": {"tyk_proxy/app"},
 		"tyk_proxy/app/mint":      {"tyk_proxy/middleware", "github.com/redis/go-redis/v9", "github.com/golang-jwt/jwt/v5"},
-		"tyk_proxy/cmd/token-gen": {"tyk_proxy/app/mint", "tyk_proxy/middleware/redisstore", "github.com/redis/go-redis/v9"},
+		"tyk_proxy/cmd/token-gen": {
+			"tyk_proxy/app/config", "tyk_proxy/app/config/dotenv", "tyk_proxy/app/mint", "tyk_proxy/middleware/redisstore",
+			"github.com/redis/go-redis/v9",
+		},
+		"tyk_proxy/app/config": {"tyk_proxy/middleware", "github.com/ilyakaznacheev/cleanenv"},
 	} {
 		p, ok := packages[importPath]
 		if !ok {
@@ -127,14 +131,15 @@ func TestOneDoor(t *testing.T) {
 		"go.opentelemetry.io/otel/sdk":       "tyk_proxy/telemetry",
 		"go.opentelemetry.io/otel/exporters": "tyk_proxy/telemetry",
 		"github.com/prometheus":              "tyk_proxy/telemetry",
-		"github.com/ilyakaznacheev/cleanenv": "tyk_proxy/app",
+		"github.com/ilyakaznacheev/cleanenv": "tyk_proxy/app/config",
+		"github.com/joho/godotenv":           "tyk_proxy/app/config/dotenv",
 		"github.com/alicebob/miniredis":      "tyk_proxy/app",
 		"tyk_proxy/app":                      "tyk_proxy/cmd/tyk_proxy",
 	} {
 		open := false
 		for _, p := range goList(t) {
 			for _, imported := range p.Imports {
-				// A package of ours is meant alone: commands may import app/mint.
+				// A package of ours is meant alone: commands may import what is below app.
 				if !ours(p.ImportPath) || ours(library) && imported != library || !below(imported, library) {
 					continue
 				}
@@ -147,6 +152,20 @@ func TestOneDoor(t *testing.T) {
 		}
 		if !open {
 			t.Errorf("%s does not import %s any more: the rule guards nothing", door, library)
+		}
+	}
+}
+
+// Only app/config reads the environment. The OpenTelemetry SDK reads OTEL_* by
+// itself, and telemetry asks which of them are set.
+func TestEnvironmentHasOneReader(t *testing.T) {
+	for name, text := range goFiles(t) {
+		dir := filepath.ToSlash(filepath.Dir(name))
+		reads := bytes.Contains(text, []byte("os.Getenv(")) || bytes.Contains(text, []byte("os.LookupEnv(")) ||
+			bytes.Contains(text, []byte("os.Environ("))
+		if reads && !strings.HasSuffix(name, "_test.go") && !below(dir, root+"/app/config") && !below(dir, root+"/telemetry") &&
+			!strings.HasPrefix(dir, root+"/tools") && !strings.HasSuffix(dir, "test") {
+			t.Errorf("%s reads the environment, which only app/config may", name)
 		}
 	}
 }
@@ -202,7 +221,8 @@ func goFiles(t *testing.T) map[string][]byte {
 func TestTopLevel(t *testing.T) {
 	agreed := []string{
 		"cmd", "app", "middleware", "telemetry", "observability", "tools",
-		"config.json", ".env.example", "Dockerfile", "docker-compose.yml", "Makefile", "go.mod", "go.sum", "README.md",
+		"config.json", ".env.example", "Dockerfile", "docker-compose.yml", "Makefile", "go.mod", "go.sum",
+		"README.md", "CONTRIBUTING.md", "SECURITY.md",
 		".ci", ".golangci.yml", ".github", "CHANGELOG.md", "LICENSE", ".dockerignore", ".gitignore", ".git",
 	}
 	ignored := ignoredAtTop(t)

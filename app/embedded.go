@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/sirupsen/logrus"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
@@ -32,7 +33,7 @@ const (
 // Embedded is Redis and a backend inside this process, for a first look on a
 // machine that has nothing but Go.
 type Embedded struct {
-	cfg     Config
+	cfg     config.Config
 	redis   *miniredis.Miniredis
 	backend *http.Server // nil where the configuration names a backend of its own
 }
@@ -40,7 +41,7 @@ type Embedded struct {
 // StartEmbedded starts them. All else of the configuration is honoured;
 // application.target_host is replaced only where it is the default, which
 // exists in the compose network alone.
-func StartEmbedded(ctx context.Context, cfg Config) (*Embedded, error) {
+func StartEmbedded(ctx context.Context, cfg config.Config) (*Embedded, error) {
 	e := &Embedded{cfg: cfg, redis: miniredis.NewMiniRedis()}
 	if !loopback(cfg.Redis.Addr) {
 		e.cfg.Redis.Addr = embeddedRedis
@@ -49,7 +50,7 @@ func StartEmbedded(ctx context.Context, cfg Config) (*Embedded, error) {
 	if err := e.startRedis(); err != nil {
 		return nil, err
 	}
-	if cfg.Application.TargetHost != DefaultConfig().Application.TargetHost {
+	if cfg.Application.TargetHost != config.Default().Application.TargetHost {
 		return e, nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -124,13 +125,13 @@ func (e *Embedded) moreTokens(port int) string {
 		return ""
 	}
 	command := "make gen"
-	if port != defaultPort {
+	if port != config.DefaultPort {
 		command = fmt.Sprintf("GATEWAY_PORT=%d %s", port, command)
 	}
 	if r.Addr != embeddedRedis {
 		command += fmt.Sprintf(` ARGS="-redis %s"`, r.Addr)
 	}
-	if e.cfg.Application.Token.JWTSecret != DemoSecret {
+	if e.cfg.Application.Token.JWTSecret != config.DemoSecret {
 		return "; `" + command + "` in another terminal mints more tokens, given the same secret"
 	}
 	return "; `" + command + "` in another terminal mints more tokens"

@@ -16,17 +16,18 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
 // embeddedConfig is the configuration of an embedded run on free ports. The
 // backend is the default's, which makes it the built-in one.
-func embeddedConfig(t *testing.T) Config {
+func embeddedConfig(t *testing.T) config.Config {
 	t.Helper()
 	clearEnv(t)
 	addr, _ := freePort(t)
-	return testConfig(addr, DefaultConfig().Application.TargetHost)
+	return testConfig(addr, config.Default().Application.TargetHost)
 }
 
 var curlLine = regexp.MustCompile(`(?m)^  curl -i -H 'Authorization: Bearer ([^']+)' '([^']+)'$`)
@@ -45,7 +46,7 @@ func curl(t *testing.T, r *running) (jwt, url string) {
 // The first look: one command, and the line that it prints works.
 func TestEmbedded(t *testing.T) {
 	cfg := embeddedConfig(t)
-	cfg.RateLimit.Window = Duration(time.Hour)
+	cfg.RateLimit.Window = config.Duration(time.Hour)
 	t.Setenv("TYK_PROX_RATE_LIMIT__WINDOW", "7200s")
 	r := startRun(t, cfg, Options{Embedded: true, UseEnv: true})
 	for _, part := range []string{
@@ -95,7 +96,7 @@ func TestEmbeddedTakesMoreTokens(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	defer client.Close()
 	request := mint.Request{
-		Prefix: redisstore.RecordPrefix, Secret: DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
 	}
 	lasting, err := mint.New(t.Context(), client, request)
 	if err != nil {
@@ -126,12 +127,12 @@ func TestEmbeddedPortsInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	for want, set := range map[string]func(*Config){
-		fmt.Sprintf("redis.addr: 127.0.0.1:%d is already in use", port): func(c *Config) {
+	for want, set := range map[string]func(*config.Config){
+		fmt.Sprintf("redis.addr: 127.0.0.1:%d is already in use", port): func(c *config.Config) {
 			c.Redis.Addr = "127.0.0.1:" + strconv.Itoa(port)
 		},
-		fmt.Sprintf("application.port: port %d is already in use", port): func(c *Config) { c.Application.Port = port },
-		fmt.Sprintf("monitoring.port: port %d is already in use", port):  func(c *Config) { c.Monitoring.Port = port },
+		fmt.Sprintf("application.port: port %d is already in use", port): func(c *config.Config) { c.Application.Port = port },
+		fmt.Sprintf("monitoring.port: port %d is already in use", port):  func(c *config.Config) { c.Monitoring.Port = port },
 	} {
 		cfg := embeddedConfig(t)
 		set(&cfg)
@@ -182,7 +183,7 @@ func TestEmbeddedKeepsTheConfiguration(t *testing.T) {
 	})
 	t.Run("redis elsewhere", func(t *testing.T) {
 		cfg := embeddedConfig(t)
-		cfg.Redis.Addr = DefaultConfig().Redis.Addr
+		cfg.Redis.Addr = config.Default().Redis.Addr
 		e, err := StartEmbedded(t.Context(), cfg)
 		if err != nil {
 			// Somebody's Redis is there already; the error says where it looked.

@@ -1,3 +1,17 @@
+// Package app wires the gateway from its configuration and runs it.
+//
+// [NewGateway] makes all parts and opens no socket. From the outside to the
+// inside, a request passes
+//
+//	tracked → probes → trust boundary → otelhttp → pipeline → upstream
+//
+// [Gateway.Listen] opens the public and the metrics port, and [Gateway.Run]
+// serves until a signal arrives. The stop keeps an order that loses nothing:
+// /ready answers 503, requests are still served while load balancers notice, the
+// listener closes, requests in flight end, and the last telemetry is sent.
+//
+// [Run] is the whole program but for its flags. With [Options.Embedded] it also
+// starts a Redis and a backend in the same process.
 package app
 
 import (
@@ -14,6 +28,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/lean"
 	"tyk_proxy/middleware/redisstore"
@@ -32,7 +47,7 @@ const maxResponseHeaderBytes = 256 << 10
 
 // Gateway is the wired program: the pipeline and the two servers around it.
 type Gateway struct {
-	cfg       Config
+	cfg       config.Config
 	log       *logrus.Logger
 	redis     *redisstore.Client
 	providers *telemetry.Providers
@@ -50,7 +65,7 @@ type Gateway struct {
 
 // NewGateway wires a gateway from a configuration that LoadConfig accepted. It
 // opens no socket. Call Run, which also releases what NewGateway made.
-func NewGateway(ctx context.Context, cfg Config, logger *logrus.Logger) (*Gateway, error) {
+func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (*Gateway, error) {
 	auth, err := newAuth(cfg.Application.Token)
 	if err != nil {
 		return nil, err
@@ -105,7 +120,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 			middleware.NewTokenLookup(redisstore.NewRecords(g.redis), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{
-				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == onErrorAllow,
+				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == config.OnErrorAllow,
 			}),
 		},
 		Forwarder:     proxy,

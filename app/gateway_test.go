@@ -28,6 +28,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sirupsen/logrus"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -106,7 +107,7 @@ func TestPublicKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.want(url, sign(t, jwt.SigningMethodHS256, public), http.StatusUnauthorized, "algorithm_not_allowed")
-			r.want(url, sign(t, jwt.SigningMethodHS256, []byte(DemoSecret)), http.StatusUnauthorized, "algorithm_not_allowed")
+			r.want(url, sign(t, jwt.SigningMethodHS256, []byte(config.DemoSecret)), http.StatusUnauthorized, "algorithm_not_allowed")
 		})
 	}
 }
@@ -170,14 +171,14 @@ func TestRedisOverTLS(t *testing.T) {
 	cfg.Redis.TLS, cfg.Redis.TLSCAFile = true, certFile
 	r := startGateway(t, cfg)
 	r.want(r.gateway+"/ready", "", http.StatusOK, "")
-	r.want(r.gateway+"/api/v1/test", sign(t, jwt.SigningMethodHS256, []byte(DemoSecret)), http.StatusOK, "")
+	r.want(r.gateway+"/api/v1/test", sign(t, jwt.SigningMethodHS256, []byte(config.DemoSecret)), http.StatusOK, "")
 	r.stop()
 
 	other, _, _ := selfSigned(t)
-	for name, set := range map[string]func(*RedisConfig){
-		"another authority": func(c *RedisConfig) { c.TLSCAFile = other },
-		"the system's":      func(c *RedisConfig) { c.TLSCAFile = "" },
-		"plain text":        func(c *RedisConfig) { c.TLS, c.TLSCAFile = false, "" },
+	for name, set := range map[string]func(*config.Redis){
+		"another authority": func(c *config.Redis) { c.TLSCAFile = other },
+		"the system's":      func(c *config.Redis) { c.TLSCAFile = "" },
+		"plain text":        func(c *config.Redis) { c.TLS, c.TLSCAFile = false, "" },
 	} {
 		cfg := cfg
 		set(&cfg.Redis)
@@ -195,20 +196,20 @@ func TestUnusableFiles(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	_, otherKey, _ := selfSigned(t)
 	missing := filepath.Join(t.TempDir(), "missing.pem")
-	for want, set := range map[string]func(*Config){
-		"application.token.public_key_file: open " + missing: func(c *Config) {
-			c.Application.Token = TokenConfig{Algorithm: "RS256", PublicKeyFile: missing}
+	for want, set := range map[string]func(*config.Config){
+		"application.token.public_key_file: open " + missing: func(c *config.Config) {
+			c.Application.Token = config.Token{Algorithm: "RS256", PublicKeyFile: missing}
 		},
-		"application.token.public_key_file: the public key is not": func(c *Config) {
-			c.Application.Token = TokenConfig{Algorithm: "RS256", PublicKeyFile: certFile} // of an EC key
+		"application.token.public_key_file: the public key is not": func(c *config.Config) {
+			c.Application.Token = config.Token{Algorithm: "RS256", PublicKeyFile: certFile} // of an EC key
 		},
-		"redis.tls_ca_file: open " + missing:             func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, missing },
-		"redis.tls_ca_file: it holds no PEM certificate": func(c *Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, keyFile },
-		"monitoring.tls_cert_file and tls_key_file: open " + missing: func(c *Config) {
-			c.Monitoring = MonitoringConfig{Scheme: "https", TLSCertFile: missing, TLSKeyFile: keyFile}
+		"redis.tls_ca_file: open " + missing:             func(c *config.Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, missing },
+		"redis.tls_ca_file: it holds no PEM certificate": func(c *config.Config) { c.Redis.TLS, c.Redis.TLSCAFile = true, keyFile },
+		"monitoring.tls_cert_file and tls_key_file: open " + missing: func(c *config.Config) {
+			c.Monitoring = config.Monitoring{Scheme: "https", TLSCertFile: missing, TLSKeyFile: keyFile}
 		},
-		"monitoring.tls_cert_file and tls_key_file: tls: private key does not match": func(c *Config) {
-			c.Monitoring = MonitoringConfig{Scheme: "https", TLSCertFile: certFile, TLSKeyFile: otherKey}
+		"monitoring.tls_cert_file and tls_key_file: tls: private key does not match": func(c *config.Config) {
+			c.Monitoring = config.Monitoring{Scheme: "https", TLSCertFile: certFile, TLSKeyFile: otherKey}
 		},
 	} {
 		cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")

@@ -13,7 +13,7 @@ import (
 	logged "github.com/sirupsen/logrus/hooks/test"
 )
 
-// What net/http refuses by itself is as the README says: plain text, without a
+// What net/http refuses by itself is as OPERATING.md says: plain text, without a
 // reason, a trace or a line in the log.
 func TestWhatIsNotHTTP(t *testing.T) {
 	logger, hook := logged.NewNullLogger()

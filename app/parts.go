@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 	"tyk_proxy/telemetry"
@@ -19,8 +20,8 @@ import (
 
 // What the gateway is wired from, each made from its part of the configuration.
 
-func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
-	key, err := readPublicKey(cfg)
+func newAuth(cfg config.Token) (*middleware.Auth, error) {
+	key, err := cfg.Key()
 	if err != nil {
 		return nil, fmt.Errorf("application.token.public_key_file: %w", err)
 	}
@@ -31,7 +32,7 @@ func newAuth(cfg TokenConfig) (*middleware.Auth, error) {
 	}), nil
 }
 
-func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
+func redisOptions(cfg config.Redis) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addr:        cfg.Addr,
 		Username:    cfg.Username,
@@ -49,7 +50,7 @@ func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
 		}
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 		if cfg.TLSCAFile != "" {
-			if o.TLS.RootCAs, err = readCertificates(cfg.TLSCAFile); err != nil {
+			if o.TLS.RootCAs, err = config.ReadCertificates(cfg.TLSCAFile); err != nil {
 				return o, fmt.Errorf("redis.tls_ca_file: %w", err)
 			}
 		}
@@ -57,7 +58,7 @@ func redisOptions(cfg RedisConfig) (redisstore.Options, error) {
 	return o, nil
 }
 
-func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redisstore.Client) (*telemetry.Providers, error) {
+func newTelemetry(ctx context.Context, cfg config.Telemetry, client *redisstore.Client) (*telemetry.Providers, error) {
 	providers, err := telemetry.Setup(ctx, telemetry.Config{
 		ServiceName: cfg.ServiceName,
 		Version:     Version,
@@ -85,7 +86,7 @@ func newTelemetry(ctx context.Context, cfg TelemetryConfig, client *redisstore.C
 // from the JWT secret, it is the same in every gateway that accepts the same
 // tokens; with a public key there is nothing secret to derive it from, and
 // ids then last as long as the process.
-func keyIDSecret(cfg Config) []byte {
+func keyIDSecret(cfg config.Config) []byte {
 	if secret := cfg.Telemetry.KeyIDSecret; secret != "" {
 		return []byte(string(secret))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logged "github.com/sirupsen/logrus/hooks/test"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -147,7 +148,7 @@ func TestSilenceInTheLog(t *testing.T) {
 		return lines
 	}
 	record(t, redis)
-	token := sign(t, jwt.SigningMethodHS256, []byte(DemoSecret))
+	token := sign(t, jwt.SigningMethodHS256, []byte(config.DemoSecret))
 	await := func(status int, want ...string) {
 		t.Helper()
 		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"tyk_proxy/app/config"
+	"tyk_proxy/app/config/dotenv"
 	"tyk_proxy/telemetry/logging"
 )
 
@@ -31,9 +33,15 @@ type Options struct {
 }
 
 // Run runs the program until a signal arrives. It returns nil after a clean
-// stop.
+// stop. With Embedded and UseEnv, it takes the variables of .env too, so that it
+// has the secret that token_gen finds.
 func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
-	cfg, warnings, err := LoadConfig(o.ConfigPath, o.UseEnv)
+	if o.Embedded && o.UseEnv {
+		if err := dotenv.Read(); err != nil {
+			return err
+		}
+	}
+	cfg, warnings, err := config.Load(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err
 	}
@@ -67,7 +75,7 @@ func closeLog(ctx context.Context, lines *logging.Writer) {
 	lines.Close(ctx)
 }
 
-func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-chan os.Signal) error {
+func serve(ctx context.Context, cfg config.Config, logger *logrus.Logger, signals <-chan os.Signal) error {
 	gateway, err := NewGateway(ctx, cfg, logger)
 	if err != nil {
 		return err
@@ -82,7 +90,7 @@ func serve(ctx context.Context, cfg Config, logger *logrus.Logger, signals <-cha
 // Healthcheck asks the gateway that a configuration describes, on this host,
 // whether it is ready.
 func Healthcheck(ctx context.Context, o Options) error {
-	cfg, err := loadValues(o.ConfigPath, o.UseEnv)
+	cfg, err := config.LoadValues(o.ConfigPath, o.UseEnv)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 )
 
@@ -36,22 +38,22 @@ type running struct {
 }
 
 // testConfig is a configuration on free ports without a drain delay.
-func testConfig(redis, target string) Config {
-	cfg := DefaultConfig()
+func testConfig(redis, target string) config.Config {
+	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port = target, 0
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
 	// A busy machine is not an outage.
-	cfg.Redis.Timeout = Duration(time.Second)
-	cfg.RateLimit.Window = Duration(24 * time.Hour) // no test runs across its end, except at midnight
-	cfg.Log = LogConfig{Level: "Info", Format: "json"}
+	cfg.Redis.Timeout = config.Duration(time.Second)
+	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
+	cfg.Log = config.Log{Level: "Info", Format: "json"}
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0
 	return cfg
 }
 
 // startRun runs the whole program but for its command line; o's outputs are
 // the test's.
-func startRun(t *testing.T, cfg Config, o Options) *running {
+func startRun(t *testing.T, cfg config.Config, o Options) *running {
 	t.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -72,12 +74,12 @@ func startRun(t *testing.T, cfg Config, o Options) *running {
 }
 
 // startGateway runs a gateway from a configuration as it is, without LoadConfig.
-func startGateway(t *testing.T, cfg Config) *running {
+func startGateway(t *testing.T, cfg config.Config) *running {
 	t.Helper()
 	return startLogged(t, cfg, discardLogger())
 }
 
-func startLogged(t *testing.T, cfg Config, logger *logrus.Logger) *running {
+func startLogged(t *testing.T, cfg config.Config, logger *logrus.Logger) *running {
 	t.Helper()
 	r := newRunning(t)
 	g, err := NewGateway(t.Context(), cfg, logger)
@@ -220,4 +222,26 @@ func (s servingLine) Write(lines []byte) (int, error) {
 		}
 	}
 	return len(lines), nil
+}
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// clearEnv hides variables of ours that the machine running the tests has set.
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "TYK_PROX_") {
+			t.Setenv(name, "") // restores the value when the test ends
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
@@ -20,7 +20,7 @@ func (s *stack) firstRequests(t *testing.T) []result {
 	client := mint.NewClient(s.redis, 3*time.Second)
 	defer client.Close()
 	minted, err := mint.New(t.Context(), client, mint.Request{
-		Prefix: redisstore.RecordPrefix, Secret: app.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"},
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"},
 		TTL: time.Hour, Now: time.Now(),
 	})
 	if err != nil {

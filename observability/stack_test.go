@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 )
 
 // result is what the traffic tool reports of one kind of request.
@@ -53,7 +54,7 @@ func startBackend(t *testing.T) string {
 func (s *stack) traffic(t *testing.T) []result {
 	t.Helper()
 	tool := exec.CommandContext(t.Context(), build(t, "traffic"), "-json", "-duration", "45s", "-rate", "40",
-		"-gateway", s.gateway, "-redis", s.redis, "-secret", app.DemoSecret)
+		"-gateway", s.gateway, "-redis", s.redis, "-secret", config.DemoSecret)
 	var stderr strings.Builder
 	tool.Stderr = &stderr
 	out, err := tool.Output()

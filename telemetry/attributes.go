@@ -48,14 +48,14 @@ func newStageRecords(stage string) stageRecords {
 	return records
 }
 
-// learned returns what is known of the request once a stage has ended, for the
+// learned appends what is known of the request once a stage has ended, for the
 // stage's span: whose request it is, because a trace search matches within one
 // span, and what the stage found out.
-func (r *Recorder) learned(req *requestState, ex *middleware.Exchange, stage string) []attribute.KeyValue {
+func (r *Recorder) learned(learned []attribute.KeyValue, req *requestState, ex *middleware.Exchange, stage string) []attribute.KeyValue {
 	if ex.Claims.APIKey == "" {
-		return nil
+		return learned
 	}
-	learned := append(make([]attribute.KeyValue, 0, 6), names.AttrKeyID.String(r.keyID(req, ex)))
+	learned = append(learned, names.AttrKeyID.String(r.keyID(req, ex)))
 	switch {
 	case stage == middleware.StageRouteCheck:
 		if ex.Route != "" {
@@ -93,13 +93,16 @@ func (r *Recorder) keyID(req *requestState, ex *middleware.Exchange) string {
 // unset: the client is at fault.
 func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.Exchange, step middleware.Step) {
 	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
-	span.SetAttributes(slices.Concat(records.attributes, r.learned(req, ex, step.Stage))...)
+	req.scratch = r.learned(append(req.scratch[:0], records.attributes...), req, ex, step.Stage)
+	span.SetAttributes(req.scratch...) // copies them
 	setStatus(span, step.Outcome)
 }
 
-// resultAttributes returns what the server span says of how the request ended.
+// resultAttributes returns what the server span says of how the request ended,
+// until the next use of req.scratch.
 func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Result) []attribute.KeyValue {
-	attrs := slices.Clone(r.stages[d.Stage].byReason[d.Outcome.Reason].attributes)
+	attrs := req.scratch[:0]
+	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {
 		attrs = append(attrs, names.AttrRoute.String(ex.Route))
 	}
@@ -116,6 +119,7 @@ func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, 
 	if d.Status > 0 {
 		attrs = append(attrs, names.AttrStatus.Int(d.Status))
 	}
+	req.scratch = attrs
 	return attrs
 }
 

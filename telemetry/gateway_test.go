@@ -53,7 +53,9 @@ func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter)
 }
 
 // newGatewayWith is newGateway with something around the backend.
-func newGatewayWith(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter, around func(http.RoundTripper) http.RoundTripper) *gateway {
+func newGatewayWith(
+	tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter, around func(http.RoundTripper) http.RoundTripper,
+) *gateway {
 	tb.Helper()
 	g := &gateway{store: storetest.NewFake(time.Minute, nil), lines: &lockedBuffer{}, keep: true}
 	g.spans, _ = exporter.(*tracetest.InMemoryExporter)

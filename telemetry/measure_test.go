@@ -60,7 +60,8 @@ func (l *library) counts(t *testing.T) []string {
 					labels = append(labels, fmt.Sprintf("%s=%q", names.LabelName(kv.Key), kv.Value.String()))
 				}
 				slices.Sort(labels)
-				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", names.MetricNamed(m.Name).PrometheusName(), strings.Join(labels, ","), point.Count))
+				name := names.MetricNamed(m.Name).PrometheusName()
+				lines = append(lines, fmt.Sprintf("%s_count{%s} %d", name, strings.Join(labels, ","), point.Count))
 			}
 		}
 	}
@@ -132,7 +133,7 @@ func TestAllocationsOfTelemetry(t *testing.T) {
 		r := newRig(t, TracesConfig{KeepPerSecond: row.keep}, &row.script)
 		r.recorder.lines.log.SetLevel(0)
 		cfg := middleware.PipelineConfig{Observer: silent{}, Forwarder: scriptedStage{middleware.StageProxy, &row.script}}
-		for _, stage := range middleware.StageNames()[:4] {
+		for _, stage := range stagesBeforeProxy() {
 			cfg.Stages = append(cfg.Stages, scriptedStage{stage, &row.script})
 		}
 		request := get(t)

@@ -31,7 +31,7 @@ type Recorder struct {
 	series   *readyOptions[routeSeries]
 	routes   *routeLabels
 	degraded *degraded
-	keyIDs   keyIDs
+	keyIDs   *keyIDs
 	lines    *requestLog
 	stages   map[string]stageRecords
 }
@@ -44,7 +44,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		tracer:   p.Tracers.Tracer(names.Scope),
 		keeping:  p.keeping,
 		degraded: newDegraded(),
-		keyIDs:   keyIDs{secret: keyIDSecret},
+		keyIDs:   newKeyIDs(keyIDSecret),
 		lines:    newRequestLog(log),
 		series:   newReadyOptions(serverLabels),
 		routes:   newRouteLabels(),
@@ -142,7 +142,7 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 	case req.sampled:
 		r.complete(trace.SpanFromContext(ctx), req, ex, d)
 	case req.kept:
-		r.write(req, ex, d)
+		r.write(req, ex, d) //nolint:contextcheck // the spans are made after the request, in a context of their own
 	}
 	if r.tracing.ratio != nil {
 		r.tracing.traceFates.add(req.fate(), 1)

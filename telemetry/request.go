@@ -10,13 +10,14 @@ import (
 
 	"encoding/binary"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // maxCalls bounds the calls that one request notes. A request makes three or
 // four.
-const maxCalls = 8
+const maxCalls = 16
 
 // requestState is what telemetry knows of one request. It travels in the request's
 // context and belongs to the goroutine that serves the request. It is pooled:
@@ -37,6 +38,8 @@ type requestState struct {
 	traceHex string       // traceID in hexadecimal, once it was asked for
 	upgraded bool         // the connection was handed over
 	aborted  bool         // the response broke off; set only if sampled
+
+	scratch []attribute.KeyValue // room to gather attributes in
 
 	stage string // the stage that runs
 	calls []call
@@ -66,7 +69,7 @@ func newRequest(pool *sync.Pool) *requestState {
 	if !ok {
 		req = new(requestState)
 	}
-	*req = requestState{began: time.Now(), traceID: newTraceID(), spanID: newSpanID()}
+	*req = requestState{began: time.Now(), traceID: newTraceID(), spanID: newSpanID(), scratch: req.scratch[:0]}
 	req.calls = req.space[:0]
 	return req
 }
@@ -130,15 +133,15 @@ func formatTraceparent(id trace.TraceID, span trace.SpanID, flags trace.TraceFla
 
 func newTraceID() (id trace.TraceID) {
 	for !id.IsValid() {
-		binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
-		binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+		binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an id is no secret
+		binary.NativeEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec // the same
 	}
 	return id
 }
 
 func newSpanID() (id trace.SpanID) {
 	for !id.IsValid() {
-		binary.NativeEndian.PutUint64(id[:], rand.Uint64())
+		binary.NativeEndian.PutUint64(id[:], rand.Uint64()) //nolint:gosec // an id is no secret
 	}
 	return id
 }

@@ -54,7 +54,8 @@ func seriesEach(m names.Metric) int {
 // owns reports whether a scraped name is this metric's.
 func owns(m names.Metric, name string) bool {
 	base := m.PrometheusName()
-	return name == base || m.Kind == names.KindHistogram && slices.Contains([]string{base + "_bucket", base + "_sum", base + "_count"}, name)
+	return name == base || m.Kind == names.KindHistogram &&
+		slices.Contains([]string{base + "_bucket", base + "_sum", base + "_count"}, name)
 }
 
 // ownerOf returns the metric of the catalogue to which a series belongs.

@@ -58,7 +58,7 @@ func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // follow reads the caller's trace context (W3C Trace Context).
 func (h *head) follow(req *requestState, r *http.Request) {
 	caller := trace.SpanContextFromContext(
-		propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
+		propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header)))
 	switch {
 	case !caller.IsValid():
 	case middleware.Trusted(h.trusted, r.RemoteAddr):

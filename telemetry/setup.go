@@ -1,7 +1,24 @@
 // Package telemetry turns the pipeline's outcomes into spans, metrics and log
-// lines, and decides what of them leaves the process. It is the only package that
-// knows OpenTelemetry's SDK and the only one that logs requests. Every name it
-// uses is in telemetry/names.
+// lines, and decides what of them leaves the process. It is the only package
+// that imports OpenTelemetry's SDK, and the only one that logs requests.
+//
+// [Setup] returns [Providers], which instrument each part of the gateway:
+//
+//   - [Providers.Server] wraps the pipeline. It gives each request its ids,
+//     decides whether it is sampled, and makes the server span.
+//   - [Providers.NewRecorder] makes the pipeline's observer, the one place where
+//     an outcome becomes a span, metrics and a log line.
+//   - [Providers.Transport] and [Providers.Redis] wrap the calls to the backend
+//     and to Redis.
+//   - [Providers.Metrics] is the handler of /metrics.
+//
+// A sampled request has spans as it goes, and they are exported. Any other
+// request makes no spans: what happened is noted as plain values, and if the
+// request is refused, fails or is slow, its trace is written from those values
+// when it ends. Both kinds of trace look the same.
+//
+// All names are in [tyk_proxy/telemetry/names], from which
+// observability/TELEMETRY.md is generated. The labels of metrics are closed sets.
 package telemetry
 
 import (
@@ -103,7 +120,7 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 		// OpenMetrics is the format that carries exemplars.
 		Metrics: promhttp.HandlerFor(newZeroes(registry), promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	}
-	if err := p.startTracing(cfg.Traces, res, exporter); err != nil { //nolint:contextcheck // what it starts belongs to no request
+	if err := p.startTracing(cfg.Traces, res, exporter); err != nil {
 		return nil, err
 	}
 	p.shutdown = append(p.shutdown, meters.Shutdown)

@@ -100,7 +100,7 @@ func TestWrittenRedisSpansAreTheLiveOnes(t *testing.T) {
 			if err := client.Open(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			server.Set("token:k", `{"rate_limit":0,"expires_at":4102444800,"allowed_routes":["/a"]}`)
+			_ = server.Set("token:k", `{"rate_limit":0,"expires_at":4102444800,"allowed_routes":["/a"]}`)
 			switch fault {
 			case "":
 			case "SCRIPT FLUSH":
@@ -159,7 +159,7 @@ func readable(t *testing.T, answer *httptest.ResponseRecorder, spans tracetest.S
 	for _, span := range spans {
 		names[span.SpanContext.SpanID()] = span.Name
 	}
-	var lines []string
+	lines := make([]string, 0, len(spans))
 	for _, span := range spans {
 		if id := span.SpanContext.TraceID().String(); id != answer.Header().Get("X-Trace-Id") {
 			t.Errorf("span %s is in trace %s, and the client was told %s", span.Name, id, answer.Header().Get("X-Trace-Id"))

@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,19 +69,5 @@ func TestGrafanaKeepsItsOwnProvisioning(t *testing.T) {
 	}
 	if want := []string{"/datasources", "/dashboards"}; !slices.Equal(mounted, want) {
 		t.Errorf("below %s are mounted %q, want %q", parent, mounted, want)
-	}
-}
-
-// The dashboards are checked against the types of the Grafana that shows them.
-func TestDashboardsAreCheckedForTheirGrafana(t *testing.T) {
-	var manifest struct {
-		Dev map[string]string `json:"devDependencies"`
-	}
-	if err := json.Unmarshal([]byte(readRepoFile(t, "tools/grafana/package.json")), &manifest); err != nil {
-		t.Fatal(err)
-	}
-	_, tag, _ := strings.Cut(service(t, loadCompose(t), "grafana").Image, ":")
-	if schema := manifest.Dev["@grafana/schema"]; schema != tag {
-		t.Errorf("@grafana/schema is %s, the image is Grafana %s", schema, tag)
 	}
 }

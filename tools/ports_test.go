@@ -77,71 +77,28 @@ func published(p *types.Project) map[string][]string {
 	return found
 }
 
-// The variables that move compose's ports, in the environment or in .env, move
-// the places of `make traffic` and `make gen` and the links of `make up` too.
-func TestMakeFindsThePorts(t *testing.T) {
-	tests := []struct {
-		name  string
-		env   []string
-		file  string // the content of .env
-		flags []string
-		links []string
-		gen   []string // how token_gen is called
-		port  string   // of the gateway, as token_gen sees it
-	}{
-		{"defaults", nil, "", nil, []string{
-			":8080\n", ":8080/ready\n", ":9090/metrics\n", ":3000\n", ":9091\n", ":16686\n",
-		}, nil, ""},
-		{
-			"environment", []string{"GATEWAY_PORT=18080", "REDIS_PORT=16379", "METRICS_PORT=19090"}, "",
-			[]string{"-gateway", "http://localhost:18080", "-redis", "localhost:16379"},
-			[]string{":18080\n", ":18080/ready\n", ":19090/metrics\n", ":3000\n"},
-			[]string{"-redis", "localhost:16379"}, "18080",
-		},
-		{
-			".env", nil, "GRAFANA_PORT=1\nexport GRAFANA_PORT=\"2\"\r\nPROMETHEUS_PORT = '3' # moved\n#JAEGER_PORT=9\nJAEGER_PORT=4\n" +
-				"MY_GATEWAY_PORT=9\nMETRICS_PORT=5",
-			[]string{"-grafana", "http://localhost:2", "-prometheus", "http://localhost:3", "-jaeger", "http://localhost:4"},
-			[]string{":8080\n", ":5/metrics\n", ":2\n", ":3\n", ":4\n"}, nil, "",
-		},
-		{
-			"both", []string{"GATEWAY_PORT=6"}, "GATEWAY_PORT=7\nJAEGER_PORT=8\n",
-			[]string{"-gateway", "http://localhost:6", "-jaeger", "http://localhost:8"},
-			[]string{":6\n", ":8\n"}, nil, "6",
-		},
-		{
-			".env, for a token", nil, "GATEWAY_PORT='7' # moved\nexport REDIS_PORT=8\n",
-			[]string{"-gateway", "http://localhost:7", "-redis", "localhost:8"},
-			[]string{":7\n"}, []string{"-redis", "localhost:8"}, "7",
-		},
+// `make up` asks compose where each service is published.
+func TestMakeUpPrintsThePorts(t *testing.T) {
+	dir := t.TempDir()
+	// A compose that has no services is healthy at once.
+	script := "#!/bin/sh\ncase \"$*\" in\n"
+	var want []string
+	for i, p := range publications() {
+		script += "\"port " + p.service + " " + p.target + "\") echo 0.0.0.0:" + strconv.Itoa(18000+i) + " ;;\n"
+		if !slices.Contains([]string{"REDIS_PORT", "OTLP_GRPC_PORT", "OTLP_HTTP_PORT"}, p.variable) {
+			want = append(want, "http://localhost:"+strconv.Itoa(18000+i))
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			if tt.file != "" {
-				write(t, dir+"/.env", tt.file, 0o600)
+	write(t, dir+"/compose", script+"esac\n", 0o755)
+	if err := os.Symlink(absolute(t, repoFile(".ci")), dir+"/.ci"); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"up", "up-b"} {
+		out := runMake(t, nil, "-C", dir, "-f", absolute(t, repoFile("Makefile")), "COMPOSE="+dir+"/compose", target)
+		for _, link := range want {
+			if !strings.Contains(out, link) {
+				t.Errorf("make %s prints no link to %q:\n%s", target, link, out)
 			}
-			got, _ := handed(t, dir, "traffic", tt.env, "SECRET=s", "ARGS=-json", "traffic")
-			if want := slices.Concat([]string{"-secret", "s"}, tt.flags, []string{"-json"}); !slices.Equal(got, want) {
-				t.Errorf("traffic got %q, want %q", got, want)
-			}
-			got, _ = handed(t, dir, "token_gen", tt.env, "SECRET=s", "ARGS=-limit 1", "gen")
-			if want := slices.Concat([]string{"-secret", "s"}, tt.gen, []string{"-limit", "1"}); !slices.Equal(got, want) {
-				t.Errorf("token_gen got %q, want %q", got, want)
-			}
-			if port, err := os.ReadFile(dir + "/port"); err != nil || string(port) != tt.port {
-				t.Errorf("token_gen takes the gateway's port to be %q (%v), want %q", port, err, tt.port)
-			}
-			// A compose that has no services is healthy at once.
-			if err := os.Symlink(absolute(t, repoFile(".ci")), dir+"/.ci"); err != nil {
-				t.Fatal(err)
-			}
-			out := runMake(t, tt.env, "-C", dir, "-f", absolute(t, repoFile("Makefile")), "COMPOSE=true", "up")
-			for _, link := range tt.links {
-				if !strings.Contains(out, "http://localhost"+link) {
-					t.Errorf("make up prints no link to %q:\n%s", link, out)
-				}
-			}
-		})
+		}
 	}
 }

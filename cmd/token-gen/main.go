@@ -15,16 +15,14 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"tyk_proxy/app/config"
+	"tyk_proxy/app/config/dotenv"
 	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
 // timeout bounds the one write to Redis, connecting included.
 const timeout = 5 * time.Second
-
-// gatewayPort is the environment variable with which docker-compose.yml changes
-// the gateway's port. It is used for the printed example.
-const gatewayPort = "GATEWAY_PORT"
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
@@ -50,14 +48,47 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "token_gen: unexpected argument %q: all settings are flags, see -help\n", flags.Arg(0))
 		return 2
 	}
-	err := printToken(stdout, stderr, *addr, mint.Request{
-		Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
-	})
+	err := complete(flags, addr, secret, stderr)
+	if err == nil {
+		err = printToken(stdout, stderr, *addr, mint.Request{
+			Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
+		})
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "token_gen:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 1
 	}
 	return 0
+}
+
+// complete takes what the command line leaves out from the environment and .env,
+// as docker compose does: the port at which it publishes Redis, and the gateway's
+// secret.
+func complete(flags *flag.FlagSet, addr, secret *string, stderr io.Writer) error {
+	if err := dotenv.Read(); err != nil {
+		return err
+	}
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "redis" })
+	if !given {
+		*addr = "localhost:" + port("REDIS_PORT", 6379, stderr)
+	}
+	if *secret != "" {
+		return nil
+	}
+	cfg, err := dotenv.Gateway()
+	*secret = string(cfg.Application.Token.JWTSecret)
+	return err
+}
+
+// port returns the port that the variable moves a published port to. It warns of
+// a value that is not a port, and returns the usual one.
+func port(variable string, usual int, stderr io.Writer) string {
+	number, err := dotenv.Port(variable, usual)
+	if err != nil {
+		fmt.Fprintln(stderr, "token_gen:", err)
+	}
+	return strconv.Itoa(number)
 }
 
 func splitRoutes(list string) []string {
@@ -68,22 +99,6 @@ func splitRoutes(list string) []string {
 		}
 	}
 	return routes
-}
-
-// gatewayURL returns the gateway's URL for the printed example. A value that is not
-// a port is not an error: Kubernetes sets a variable of that name to a URL if there
-// is a service called gateway.
-func gatewayURL(stderr io.Writer) string {
-	const usual = "http://localhost:8080"
-	text := os.Getenv(gatewayPort)
-	if text == "" {
-		return usual
-	}
-	if port, err := strconv.ParseUint(text, 10, 16); err != nil || port == 0 {
-		fmt.Fprintf(stderr, "token_gen: %s is %q, not a port from 1 to 65535: the example asks 8080\n", gatewayPort, text)
-		return usual
-	}
-	return "http://localhost:" + text
 }
 
 func printToken(stdout, stderr io.Writer, addr string, request mint.Request) error {
@@ -115,6 +130,6 @@ func printToken(stdout, stderr io.Writer, addr string, request mint.Request) err
 	fmt.Fprintln(stdout, "expires_at:", minted.ExpiresAt.Format(time.RFC3339))
 	fmt.Fprintf(stdout, "allowed routes: [%s]\n", strings.Join(quoted, ","))
 	fmt.Fprintln(stdout, "curl example:")
-	fmt.Fprintln(stdout, minted.CurlExample(gatewayURL(stderr)))
+	fmt.Fprintln(stdout, minted.CurlExample("http://localhost:"+port("GATEWAY_PORT", config.DefaultPort, stderr)))
 	return nil
 }

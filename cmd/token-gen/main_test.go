@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
@@ -147,22 +148,55 @@ func checkRefusal(t *testing.T, end ending, want, secret string) {
 	}
 }
 
-// TestGatewayPort checks that the printed command uses the port of GATEWAY_PORT.
+// TestGatewayPort checks that the printed command uses the port that compose
+// publishes.
 func TestGatewayPort(t *testing.T) {
 	addr, secret := miniredis.RunT(t).Addr(), newSecret()
 	for port, want := range map[string]string{"": ":8080/", "18080": ":18080/"} {
-		t.Setenv(gatewayPort, port)
+		t.Setenv("GATEWAY_PORT", port)
 		if m := mintToken(t, "-secret", secret, "-redis", addr); !strings.Contains(m.curl, "http://localhost"+want) {
 			t.Errorf("GATEWAY_PORT=%s: the command does not use %s", port, want)
 		}
 	}
-	for _, port := range []string{"0", "65536", "-1", "http", "tcp://10.0.0.1:80", "80; rm -r x"} {
-		t.Setenv(gatewayPort, port)
-		end := runProgram(t, "-secret", secret, "-redis", addr)
-		if end.code != 0 || !strings.Contains(end.stdout, "http://localhost:8080/") || !strings.Contains(end.stderr, "GATEWAY_PORT is ") {
-			t.Errorf("GATEWAY_PORT=%s: exit code %d, stderr %q; want a token, a warning, and 8080", port, end.code, end.stderr)
+	t.Setenv("GATEWAY_PORT", "tcp://10.0.0.1:80")
+	end := runProgram(t, "-secret", secret, "-redis", addr)
+	if end.code != 0 || !strings.Contains(end.stdout, "http://localhost:8080/") || !strings.Contains(end.stderr, "GATEWAY_PORT is ") {
+		t.Errorf("exit code %d, stderr %q; want a token, a warning, and 8080", end.code, end.stderr)
+	}
+}
+
+// What the command line leaves out comes from .env and the gateway's
+// configuration: what `make gen` relies on.
+func TestDotEnv(t *testing.T) {
+	redis := miniredis.RunT(t)
+	secret, another := newSecret(), newSecret()
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		".env":        "REDIS_PORT='" + redis.Port() + "' # moved\nexport GATEWAY_PORT=18080\r\n",
+		"config.json": `{"application":{"token":{"jwt_secret":"` + secret + `\n"}}}`,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
+	checkRefusal(t, runProgram(t), "-secret is missing", secret)
+	t.Setenv("GATEWAY_CONFIG", "config.json")
+	check := func(name, want string) {
+		m := mintToken(t)
+		_, err := jwt.Parse(m.jwt, func(*jwt.Token) (any, error) { return []byte(want), nil })
+		if err != nil || !strings.Contains(m.curl, "http://localhost:18080/") || !redis.Exists(m.storageKey) {
+			t.Errorf("%s: the token does not verify (%v), or is not where .env says", name, err)
+		}
+	}
+	check("the configuration", secret)
+	t.Setenv("TYK_PROX_APPLICATION__TOKEN__JWT_SECRET", another)
+	check("the environment", another)
+	t.Setenv("GATEWAY_CONFIG", "none.json")
+	checkRefusal(t, runProgram(t), `"none.json": cannot be read`, another)
+	if err := os.WriteFile(".env", []byte("X='"+secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkRefusal(t, runProgram(t), ".env: cannot be read", secret)
 }
 
 // TestRedisFaults has a Redis that is down, silent, protected or full.

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -209,12 +210,12 @@ func TestMintedTokenWorks(t *testing.T) {
 // startGateway runs a gateway in this process and returns its URL.
 func startGateway(t *testing.T, upstream, redis, secret string) string {
 	t.Helper()
-	cfg := app.DefaultConfig()
+	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port, cfg.Monitoring.Port = upstream, 0, 0
-	cfg.Application.Token.JWTSecret = app.Secret(secret)
-	cfg.Redis.Addr, cfg.Redis.Timeout = redis, app.Duration(time.Second)
-	cfg.RateLimit.Window = app.Duration(24 * time.Hour) // so that no window ends during the test, except at midnight
-	cfg.Log = app.LogConfig{Level: "Info", Format: "json"}
+	cfg.Application.Token.JWTSecret = config.Secret(secret)
+	cfg.Redis.Addr, cfg.Redis.Timeout = redis, config.Duration(time.Second)
+	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // so that no window ends during the test, except at midnight
+	cfg.Log = config.Log{Level: "Info", Format: "json"}
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -242,15 +243,18 @@ func startGateway(t *testing.T, upstream, redis, secret string) string {
 	}
 }
 
-// servingLine finds the gateway's address in its log.
+// servingLine finds the gateway's address in its log, which comes in batches of
+// lines.
 type servingLine struct{ addr chan string }
 
-func (s *servingLine) Write(line []byte) (int, error) {
-	var serving struct {
-		Gateway string `json:"gateway"`
+func (s *servingLine) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		var serving struct {
+			Gateway string `json:"gateway"`
+		}
+		if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &serving) == nil {
+			s.addr <- serving.Gateway
+		}
 	}
-	if bytes.Contains(line, []byte(`"msg":"serving"`)) && json.Unmarshal(line, &serving) == nil {
-		s.addr <- serving.Gateway
-	}
-	return len(line), nil
+	return len(lines), nil
 }

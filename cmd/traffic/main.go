@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -13,13 +14,18 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
+
+	"tyk_proxy/app/config"
+	"tyk_proxy/app/config/dotenv"
 )
 
-// settings are what the command line says.
+// settings are what the command line says, and for what it leaves out, the
+// environment, .env and the gateway's configuration.
 type settings struct {
 	gateway, redis, secret      string
 	service                     string
@@ -80,22 +86,43 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
+	if err := dotenv.Read(); err != nil {
+		return settings{}, err
+	}
 	var s settings
 	flags := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.gateway, "gateway", "http://localhost:8080", "URL of the gateway")
-	flags.StringVar(&s.redis, "redis", "localhost:6379", "address of the gateway's Redis, for the tokens")
-	flags.StringVar(&s.secret, "secret", "", "JWT signing secret of the gateway (required; HS256)")
-	flags.StringVar(&s.grafana, "grafana", "http://localhost:3000", "URL of Grafana, for the links")
-	flags.StringVar(&s.prometheus, "prometheus", "http://localhost:9091", "URL of Prometheus, for the links")
-	flags.StringVar(&s.jaeger, "jaeger", "http://localhost:16686", "URL of Jaeger, for the links")
-	flags.StringVar(&s.service, "service", "tyk_proxy", "service.name of the gateway, for the link to its traces")
+	// Where docker-compose.yml publishes a service, the environment and .env say.
+	at := func(variable string, usual int) string {
+		port, err := dotenv.Port(variable, usual)
+		if err != nil {
+			fmt.Fprintln(stderr, "traffic:", err)
+		}
+		return "localhost:" + strconv.Itoa(port)
+	}
+	flags.StringVar(&s.gateway, "gateway", "http://"+at("GATEWAY_PORT", config.DefaultPort), "URL of the gateway")
+	flags.StringVar(&s.redis, "redis", at("REDIS_PORT", 6379), "address of the gateway's Redis, for the tokens")
+	flags.StringVar(&s.secret, "secret", "", "JWT signing secret of the gateway (HS256), unless GATEWAY_CONFIG names its configuration")
+	flags.StringVar(&s.grafana, "grafana", "http://"+at("GRAFANA_PORT", 3000), "URL of Grafana, for the links")
+	flags.StringVar(&s.prometheus, "prometheus", "http://"+at("PROMETHEUS_PORT", 9091), "URL of Prometheus, for the links")
+	flags.StringVar(&s.jaeger, "jaeger", "http://"+at("JAEGER_PORT", 16686), "URL of Jaeger, for the links")
+	flags.StringVar(&s.service, "service", "", "service.name of the gateway, for the link to its traces, unless its configuration has one")
 	flags.IntVar(&s.rate, "rate", 40, "requests a second, at most 1000")
 	flags.DurationVar(&s.duration, "duration", 45*time.Second, "how long, at most 1h")
 	flags.BoolVar(&s.json, "json", false, "report as JSON")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
+	gateway, err := dotenv.Gateway()
+	if err != nil {
+		return s, err
+	}
+	s.secret = cmp.Or(s.secret, string(gateway.Application.Token.JWTSecret))
+	s.service = cmp.Or(s.service, gateway.Telemetry.ServiceName, "tyk_proxy")
+	return s, s.check(flags)
+}
+
+func (s *settings) check(flags *flag.FlagSet) error {
 	var faults []error
 	fault := func(wrong bool, format string, args ...any) {
 		if wrong {
@@ -104,7 +131,6 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	}
 	fault(flags.NArg() > 0, "unexpected argument %q: all settings are flags, see -help", flags.Arg(0))
 	fault(s.secret == "", "-secret is missing: give it the gateway's application.token.jwt_secret (make traffic does)")
-	fault(s.service == "", "-service is empty: give it the gateway's telemetry.service_name")
 	fault(s.rate < 1 || s.rate > maxRate, "-rate is %d: use 1 to %d", s.rate, maxRate)
 	fault(s.duration < time.Second || s.duration > maxDuration, "-duration is %s: use 1s to %s", s.duration, maxDuration)
 	for name, text := range map[string]string{
@@ -117,5 +143,5 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	for _, u := range []*string{&s.gateway, &s.grafana, &s.prometheus, &s.jaeger} {
 		*u = strings.TrimRight(*u, "/") // paths are appended
 	}
-	return s, errors.Join(faults...)
+	return errors.Join(faults...)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 )
 
@@ -22,11 +23,11 @@ func startGateway(t *testing.T, redis string) string {
 	t.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(app.Whoami))
 	t.Cleanup(backend.Close)
-	cfg := app.DefaultConfig()
+	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port = backend.URL, 0
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0
-	cfg.Redis.Addr, cfg.Redis.Timeout = redis, app.Duration(5*time.Second)
-	cfg.Upstream.ResponseTimeout = app.Duration(3 * time.Second)
+	cfg.Redis.Addr, cfg.Redis.Timeout = redis, config.Duration(5*time.Second)
+	cfg.Upstream.ResponseTimeout = config.Duration(3 * time.Second)
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)
 	gateway, err := app.NewGateway(t.Context(), cfg, log)
@@ -51,7 +52,7 @@ func startGateway(t *testing.T, redis string) string {
 }
 
 func flags(gateway, redis string, more ...string) []string {
-	return append([]string{"-gateway", gateway, "-redis", redis, "-secret", app.DemoSecret}, more...)
+	return append([]string{"-gateway", gateway, "-redis", redis, "-secret", config.DemoSecret}, more...)
 }
 
 // startServer answers everything with one status, /ready included.
@@ -121,7 +122,6 @@ func TestBadCommandLines(t *testing.T) {
 		want string
 	}{
 		"no secret": {nil, 2, "-secret is missing"},
-		"service":   {flags("http://a", "b:1", "-service", ""), 2, "-service is empty"},
 		"rate":      {flags("http://a", "b:1", "-rate", "0"), 2, "-rate is 0"},
 		"duration":  {flags("http://a", "b:1", "-duration", "2h"), 2, "-duration is 2h"},
 		"gateway":   {flags("localhost:8080", "b:1"), 2, "-gateway is not a URL"},
@@ -145,7 +145,7 @@ func TestBadCommandLines(t *testing.T) {
 		if row.code == 1 && strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("%s: more than one line: %s", name, stderr.String())
 		}
-		if strings.Contains(stderr.String(), app.DemoSecret) {
+		if strings.Contains(stderr.String(), config.DemoSecret) {
 			t.Errorf("%s: the secret is told", name)
 		}
 	}

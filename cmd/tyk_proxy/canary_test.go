@@ -20,7 +20,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 )
 
 // canaries are the secrets of one run: values that mean nothing and that
@@ -175,20 +175,20 @@ func (c canaries) send(tb testing.TB, base, method, path string, fields ...strin
 	return string(got)
 }
 
-func (c canaries) config(redis, target, collector string) app.Config {
+func (c canaries) config(redis, target, collector string) config.Config {
 	cfg := testConfig(redis, target)
-	cfg.Application.Token.JWTSecret = app.Secret(c["JWT secret"])
-	cfg.Redis.Password = app.Secret(c["Redis password"])
-	cfg.Telemetry.KeyIDSecret = app.Secret(c["key id secret"])
+	cfg.Application.Token.JWTSecret = config.Secret(c["JWT secret"])
+	cfg.Redis.Password = config.Secret(c["Redis password"])
+	cfg.Telemetry.KeyIDSecret = config.Secret(c["key id secret"])
 	cfg.Telemetry.Traces.Endpoint = collector
 	cfg.Telemetry.Traces.KeepPerSecond = 10_000
-	cfg.Upstream.ResponseTimeout = app.Duration(300 * time.Millisecond)
+	cfg.Upstream.ResponseTimeout = config.Duration(300 * time.Millisecond)
 	return cfg
 }
 
 // startConsole starts a gateway whose log no program reads, on ports that are
 // known beforehand.
-func startConsole(tb testing.TB, cfg app.Config) *program {
+func startConsole(tb testing.TB, cfg config.Config) *program {
 	tb.Helper()
 	cfg.Log.Format = "console"
 	for _, port := range []*int{&cfg.Application.Port, &cfg.Monitoring.Port} {

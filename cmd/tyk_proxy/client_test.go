@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
@@ -104,7 +104,7 @@ func (a answer) want(tb testing.TB, status int, reason string) {
 }
 
 // mint makes a token for the configured gateway.
-func mintToken(tb testing.TB, cfg app.Config, limit int64) mint.Token {
+func mintToken(tb testing.TB, cfg config.Config, limit int64) mint.Token {
 	tb.Helper()
 	minted, err := mint.New(context.Background(), redisClient(tb, cfg), mint.Request{
 		Prefix: redisstore.RecordPrefix,
@@ -120,7 +120,7 @@ func mintToken(tb testing.TB, cfg app.Config, limit int64) mint.Token {
 	return minted
 }
 
-func redisClient(tb testing.TB, cfg app.Config) *redis.Client {
+func redisClient(tb testing.TB, cfg config.Config) *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	tb.Cleanup(func() { _ = client.Close() }) // nothing was buffered
 	return client

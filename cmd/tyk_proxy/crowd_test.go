@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -47,7 +47,7 @@ func TestCrowd(t *testing.T) {
 	}
 	redis, backend := storetest.StartRedis(t), echo(t)
 	cfg := testConfig(redis.Addr, backend)
-	cfg.Redis.Timeout = app.DefaultConfig().Redis.Timeout
+	cfg.Redis.Timeout = config.Default().Redis.Timeout
 	cfg.Telemetry.Traces.SampleRatio = 0
 	for _, connections := range crowds {
 		p := start(t, cfg)

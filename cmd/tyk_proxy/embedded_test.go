@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 )
 
 // make run, from outside: the line to paste works as it is printed, and
@@ -19,7 +19,7 @@ func TestEmbedded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := testConfig(redis.Addr().String(), app.DefaultConfig().Application.TargetHost)
+	cfg := testConfig(redis.Addr().String(), config.Default().Application.TargetHost)
 	redis.Close() // the port is the embedded Redis' now
 	p := startWith(t, cfg, nil, "-embedded")
 	var line []string

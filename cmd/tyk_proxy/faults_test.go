@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -23,7 +23,7 @@ const (
 
 // faultsConfig is a gateway whose collector is a test's, and the variable that
 // sets exportTimeout.
-func faultsConfig(redis, target, endpoint string) (cfg app.Config, env []string) {
+func faultsConfig(redis, target, endpoint string) (cfg config.Config, env []string) {
 	cfg = testConfig(redis, target)
 	cfg.Telemetry.Traces.Endpoint = endpoint
 	return cfg, []string{"OTEL_EXPORTER_OTLP_TIMEOUT=3000"}

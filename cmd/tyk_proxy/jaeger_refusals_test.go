@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/storetest"
 )
@@ -66,8 +66,8 @@ func TestEveryRefusalIsInJaeger(t *testing.T) {
 	j, redis := startJaeger(t), storetest.StartRedis(t)
 	cfg := tracedConfig(j, redis.Addr, faulty(t), "problems")
 	cfg.Telemetry.Traces.SampleRatio = 0
-	cfg.Upstream.ResponseTimeout = app.Duration(300 * time.Millisecond)
-	cfg.ServerTimeouts.ReadTimeout = app.Duration(2 * time.Second) // what stall waits for
+	cfg.Upstream.ResponseTimeout = config.Duration(300 * time.Millisecond)
+	cfg.ServerTimeouts.ReadTimeout = config.Duration(2 * time.Second) // what stall waits for
 	p := start(t, cfg)
 	token, poor, gone, broken := mintToken(t, cfg, 1000), mintToken(t, cfg, 1), mintToken(t, cfg, 10), mintToken(t, cfg, 10)
 	p.get("/api/v1/test", poor.JWT).want(t, http.StatusOK, "")

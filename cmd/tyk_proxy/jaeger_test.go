@@ -17,13 +17,14 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/storetest"
 )
 
 // tracedConfig is testConfig with traces sent to Jaeger. No request of a test is
 // to be kept because the machine was busy.
-func tracedConfig(j *jaeger, redis, target, service string) app.Config {
+func tracedConfig(j *jaeger, redis, target, service string) config.Config {
 	cfg := testConfig(redis, target)
 	cfg.Telemetry.ServiceName = service
 	cfg.Telemetry.Traces.Endpoint = "grpc://" + j.otlp

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -64,27 +65,34 @@ func TestBadCommandLine(t *testing.T) {
 	}
 }
 
-// An operator who has made five mistakes learns of five, not of one at a time.
+// An operator who has made five mistakes learns of five, not of one at a time:
+// first of all that concern the structure, then of all that concern the values.
 func TestAllFaultsAtOnce(t *testing.T) {
-	file := writeText(t, "config.json", `{
-		"application":{"port":70000,"token":{"jwt_secret":"much too short","algorithm":"HS257"}},
-		"redis":{"adr":"localhost:6379"},
-		"rate_limit":{"window":"0s"},
-		"log":{"level":"Loud"}}`)
-	end := runOnce(t, []string{"TYK_PROX_MONITORING__PORT=http"}, "-config", file, "-env")
-	if end.code != 1 || end.stdout != "" {
-		t.Errorf("exit code %d, stdout %q; want 1 and nothing", end.code, end.stdout)
-	}
-	for _, key := range []string{
-		"application.port", "application.token.algorithm", "redis.adr", "rate_limit.window", "log.level",
-		"TYK_PROX_MONITORING__PORT",
+	for file, keys := range map[string][]string{
+		`{"redis":{"adr":"localhost:6379"},"log":{"level":3},"application":{"token":{"jwt_secrt":"much too short"}}}`: {
+			"redis.adr", "log.level", "application.token.jwt_secrt", "TYK_PROX_MONITORING__PORT",
+		},
+		`{"application":{"port":70000,"token":{"jwt_secret":"much too short","algorithm":"HS257"}},
+			"rate_limit":{"window":"0s"},"log":{"level":"Loud"}}`: {
+			"application.port", "application.token.algorithm", "application.token.jwt_secret", "rate_limit.window", "log.level",
+		},
 	} {
-		if !strings.Contains(end.stderr, key) {
-			t.Errorf("stderr does not name %s:\n%s", key, end.stderr)
+		var env []string
+		if len(keys) == 4 {
+			env = []string{"TYK_PROX_MONITORING__PORT=http"}
 		}
-	}
-	if strings.Contains(end.stderr, "much too short") {
-		t.Error("stderr shows the secret")
+		end := runOnce(t, env, "-config", writeText(t, "config.json", file), "-env")
+		if end.code != 1 || end.stdout != "" {
+			t.Errorf("exit code %d, stdout %q; want 1 and nothing", end.code, end.stdout)
+		}
+		for _, key := range keys {
+			if !strings.Contains(end.stderr, key) {
+				t.Errorf("stderr does not name %s:\n%s", key, end.stderr)
+			}
+		}
+		if strings.Contains(end.stderr, "much too short") {
+			t.Error("stderr shows the secret")
+		}
 	}
 }
 
@@ -104,9 +112,9 @@ func TestPortInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	for key, set := range map[string]func(*app.Config){
-		"application.port": func(c *app.Config) { c.Application.Port = port },
-		"monitoring.port":  func(c *app.Config) { c.Monitoring.Port = port },
+	for key, set := range map[string]func(*config.Config){
+		"application.port": func(c *config.Config) { c.Application.Port = port },
+		"monitoring.port":  func(c *config.Config) { c.Monitoring.Port = port },
 	} {
 		cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
 		set(&cfg)

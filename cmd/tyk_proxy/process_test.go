@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 )
 
 // runMain names the environment variable that turns the test binary into the
@@ -40,12 +40,12 @@ type program struct {
 }
 
 // start starts the gateway and waits until it serves.
-func start(tb testing.TB, cfg app.Config) *program {
+func start(tb testing.TB, cfg config.Config) *program {
 	tb.Helper()
 	return startWith(tb, cfg, nil)
 }
 
-func startWith(tb testing.TB, cfg app.Config, env []string, flags ...string) *program {
+func startWith(tb testing.TB, cfg config.Config, env []string, flags ...string) *program {
 	tb.Helper()
 	p := &program{tb: tb, ended: make(chan struct{})}
 	p.stderr.serving = make(chan logLine, 1)
@@ -193,21 +193,21 @@ func (t *transcript) String() string {
 
 // testConfig is a configuration on free ports, with a secret of its own and
 // without a drain delay.
-func testConfig(redis, target string) app.Config {
-	cfg := app.DefaultConfig()
+func testConfig(redis, target string) config.Config {
+	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port = target, 0
-	cfg.Application.Token.JWTSecret = app.Secret(rand.Text() + rand.Text())
+	cfg.Application.Token.JWTSecret = config.Secret(rand.Text() + rand.Text())
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
 	// A busy machine is not an outage.
-	cfg.Redis.Timeout = app.Duration(500 * time.Millisecond)
-	cfg.RateLimit.Window = app.Duration(24 * time.Hour) // no test runs across its end, except at midnight
-	cfg.Log = app.LogConfig{Level: "Debug", Format: "json"}
+	cfg.Redis.Timeout = config.Duration(500 * time.Millisecond)
+	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
+	cfg.Log = config.Log{Level: "Debug", Format: "json"}
 	cfg.Monitoring.IP, cfg.Monitoring.Port = "127.0.0.1", 0
 	return cfg
 }
 
-func writeConfig(tb testing.TB, cfg app.Config) string {
+func writeConfig(tb testing.TB, cfg config.Config) string {
 	tb.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -101,7 +101,7 @@ func checkRetryAfter(t *testing.T, refused answer, before, after time.Time) {
 // A client that waits as long as it is told is served again.
 func TestRetryAfterIsEnough(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
-	cfg.RateLimit.Window = app.Duration(2 * time.Second)
+	cfg.RateLimit.Window = config.Duration(2 * time.Second)
 	p := start(t, cfg)
 	token := mintToken(t, cfg, 1)
 	var refused answer
@@ -214,7 +214,7 @@ func TestUpstreamFaults(t *testing.T) {
 		long.URL:                         {http.StatusBadGateway, "upstream_invalid"},
 	} {
 		cfg := testConfig(redis.Addr, target)
-		cfg.Upstream.ResponseTimeout = app.Duration(2 * time.Second)
+		cfg.Upstream.ResponseTimeout = config.Duration(2 * time.Second)
 		p := start(t, cfg)
 		p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, want.status, want.reason)
 		p.get("/ready", "").want(t, http.StatusOK, "")

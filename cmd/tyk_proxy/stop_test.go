@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -72,7 +72,7 @@ func TestTerminationLosesNothing(t *testing.T) {
 	const inFlight = 100
 	backend, spans := startGate(t), startCollector(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
-	cfg.ServerTimeouts.DrainDelay = app.Duration(1500 * time.Millisecond)
+	cfg.ServerTimeouts.DrainDelay = config.Duration(1500 * time.Millisecond)
 	cfg.Telemetry.Traces.Endpoint = spans.url
 	p := start(t, cfg)
 	token := mintToken(t, cfg, 1000)
@@ -119,7 +119,7 @@ func TestTerminationLosesNothing(t *testing.T) {
 func TestInterruptSkipsDrainDelay(t *testing.T) {
 	backend := startGate(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
-	cfg.ServerTimeouts.DrainDelay = app.Duration(time.Hour)
+	cfg.ServerTimeouts.DrainDelay = config.Duration(time.Hour)
 	p := start(t, cfg)
 	wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
 	p.signal(os.Interrupt)
@@ -141,7 +141,7 @@ func TestSecondSignal(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	t.Run("drain delay", func(t *testing.T) {
 		cfg := testConfig(redis.Addr, "http://127.0.0.1:1")
-		cfg.ServerTimeouts.DrainDelay = app.Duration(time.Hour)
+		cfg.ServerTimeouts.DrainDelay = config.Duration(time.Hour)
 		p := start(t, cfg)
 		p.signal(syscall.SIGTERM)
 		eventually(t, time.Second, "draining", func() bool { return p.get("/ready", "").reason() == "draining" })
@@ -151,7 +151,7 @@ func TestSecondSignal(t *testing.T) {
 	t.Run("request and collector", func(t *testing.T) {
 		backend := startGate(t)
 		cfg := testConfig(redis.Addr, backend.url)
-		cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Hour)
+		cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Hour)
 		cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 		p := start(t, cfg)
 		wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
@@ -182,7 +182,7 @@ func TestDeadCollector(t *testing.T) {
 func TestSilentConnections(t *testing.T) {
 	spans := startCollector(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
-	cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Second)
+	cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Second)
 	cfg.Telemetry.Traces.Endpoint = spans.url
 	p := start(t, cfg)
 	for _, url := range []string{p.base, p.metrics} {

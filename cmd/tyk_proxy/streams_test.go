@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
+	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/storetest"
 )
 
@@ -116,11 +116,11 @@ func (u *upgraded) echoes(tb testing.TB) {
 // The timeouts are for requests; a stream that moves outlives all of them.
 func TestStreamsOutliveTimeouts(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
-	cfg.ServerTimeouts.ReadHeaderTimeout = app.Duration(time.Second)
-	cfg.ServerTimeouts.ReadTimeout = app.Duration(time.Second)
-	cfg.ServerTimeouts.WriteTimeout = app.Duration(1500 * time.Millisecond)
-	cfg.ServerTimeouts.IdleTimeout = app.Duration(time.Second)
-	cfg.Upstream.ResponseTimeout = app.Duration(time.Second)
+	cfg.ServerTimeouts.ReadHeaderTimeout = config.Duration(time.Second)
+	cfg.ServerTimeouts.ReadTimeout = config.Duration(time.Second)
+	cfg.ServerTimeouts.WriteTimeout = config.Duration(1500 * time.Millisecond)
+	cfg.ServerTimeouts.IdleTimeout = config.Duration(time.Second)
+	cfg.Upstream.ResponseTimeout = config.Duration(time.Second)
 	p := start(t, cfg)
 	token := mintToken(t, cfg, 10)
 	socket := upgrade(t, p, token.JWT)
@@ -133,7 +133,7 @@ func TestStreamsOutliveTimeouts(t *testing.T) {
 
 func TestWebSocketAtTermination(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
-	cfg.ServerTimeouts.DrainDelay = app.Duration(500 * time.Millisecond)
+	cfg.ServerTimeouts.DrainDelay = config.Duration(500 * time.Millisecond)
 	p := start(t, cfg)
 	token := mintToken(t, cfg, 10)
 	early := upgrade(t, p, token.JWT)
@@ -173,7 +173,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 	})
 	t.Run("endless", func(t *testing.T) {
 		cfg := testConfig(redis.Addr, backend)
-		cfg.ServerTimeouts.ShutdownTimeout = app.Duration(time.Second)
+		cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Second)
 		p := start(t, cfg)
 		events := stream(t, p, "", mintToken(t, cfg, 10).JWT)
 		p.signal(syscall.SIGTERM)
@@ -194,7 +194,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 func TestStuckUpstreamAtTermination(t *testing.T) {
 	backend := startGate(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
-	cfg.ServerTimeouts.ShutdownTimeout = app.Duration(500 * time.Millisecond)
+	cfg.ServerTimeouts.ShutdownTimeout = config.Duration(500 * time.Millisecond)
 	p := start(t, cfg)
 	wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 3)
 	p.signal(syscall.SIGTERM)

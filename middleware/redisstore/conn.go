@@ -49,14 +49,19 @@ type heardConn struct {
 }
 
 // Read implements net.Conn. After the deadline it reads once more: if this process
-// was not scheduled for a while, the answer has already arrived.
+// was not scheduled for a while, the answer has already arrived. If nothing has, a
+// probe tells a slow Redis, which is given the time once more, from a silent one.
 func (c *heardConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		if err := c.TCPConn.SetReadDeadline(time.Now().Add(readGrace)); err != nil {
+	n, err := c.readOrLook(p)
+	if n == 0 && c.timed && errors.Is(err, os.ErrDeadlineExceeded) {
+		if !c.silence.answersElsewhere() {
+			return 0, silenceError{err}
+		}
+		// Once: the reply on this connection may be lost.
+		if err := c.TCPConn.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
 			return 0, err
 		}
-		n, err = c.TCPConn.Read(p)
+		n, err = c.readOrLook(p)
 	}
 	if n > 0 {
 		now := time.Now()
@@ -77,3 +82,61 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 	}
 	return c.TCPConn.SetReadDeadline(t)
 }
+
+func (c *heardConn) readOrLook(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.again(p, c.TCPConn.Read, c.TCPConn.SetReadDeadline)
+	}
+	return n, err
+}
+
+// Write implements net.Conn. When the time is up it tries the rest once more,
+// for the same reason as Read does.
+func (c *heardConn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	if n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
+		var more int
+		more, err = c.again(p[n:], c.TCPConn.Write, c.TCPConn.SetWriteDeadline)
+		n += more
+	}
+	return n, err
+}
+
+// again repeats an operation whose time was up, for readGrace. If that took far
+// longer, this process was not given a processor and the operation may not even
+// have been tried: then once more.
+func (c *heardConn) again(p []byte, operate func([]byte) (int, error), deadline func(time.Time) error) (n int, err error) {
+	for range 5 {
+		began := time.Now()
+		if err := deadline(began.Add(readGrace)); err != nil {
+			return 0, err
+		}
+		n, err = operate(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) < 2*readGrace {
+			return n, err
+		}
+		c.silence.starved.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// SetWriteDeadline implements net.Conn; see SetReadDeadline.
+func (c *heardConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		t = time.Now().Add(c.patience)
+	}
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// silenceError is a timeout after which a probe was not answered either.
+type silenceError struct{ error }
+
+// Timeout implements net.Error.
+func (silenceError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (silenceError) Temporary() bool { return false }
+
+// Unwrap returns the timeout.
+func (e silenceError) Unwrap() error { return e.error }

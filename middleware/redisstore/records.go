@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -40,12 +41,16 @@ func (r *Records) Lookup(ctx context.Context, apiKey string) (*middleware.Record
 	return r.parsed.parse(apiKey, text)
 }
 
-// The capacity of the cache of parsed records: entries, and the bytes of their
-// texts, which are about half of the memory that an entry takes.
+// The capacity of the cache of parsed records: entries, and the bytes of memory
+// that they take.
 const (
 	parsedRecords = 32768
-	parsedBytes   = 16 << 20
+	parsedBytes   = 32 << 20
 )
+
+// size estimates the memory that a record takes, in bytes: its text, about 150
+// for each rule, and 600 for the rest. Commas separate the rules.
+func size(text string) int { return len(text) + 150*strings.Count(text, ",") + 600 }
 
 // parsedCache holds the last text of each api key and the record parsed from it.
 // An entry is never stale, because parse compares the text each time. It is safe
@@ -64,7 +69,7 @@ type parsedRecord struct {
 func newParsedCache() *parsedCache {
 	c := &parsedCache{}
 	// The only error is a size below 1.
-	c.entries, _ = simplelru.NewLRU(parsedRecords, func(_ string, r parsedRecord) { c.bytes -= len(r.text) })
+	c.entries, _ = simplelru.NewLRU(parsedRecords, func(_ string, r parsedRecord) { c.bytes -= size(r.text) })
 	return c
 }
 
@@ -84,7 +89,7 @@ func (c *parsedCache) parse(apiKey, text string) (*middleware.Record, error) {
 	defer c.mu.Unlock()
 	c.entries.Remove(apiKey) // subtracts its bytes
 	c.entries.Add(apiKey, parsedRecord{text, record})
-	for c.bytes += len(text); c.bytes > parsedBytes; {
+	for c.bytes += size(text); c.bytes > parsedBytes; {
 		c.entries.RemoveOldest()
 	}
 	return record, nil

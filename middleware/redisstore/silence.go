@@ -36,6 +36,7 @@ type silence struct {
 
 	epoch   atomic.Pointer[epoch]
 	heard   atomic.Int64 // when the last byte came, Unix nanoseconds
+	starved atomic.Int64 // when this process was found to have got no processor, Unix nanoseconds
 	batches atomic.Uint64
 	changes atomic.Uint64
 
@@ -72,17 +73,35 @@ func (s *silence) speak() {
 // Allow implements [redis.Limiter]. It returns an error while Redis is silent.
 func (s *silence) Allow() error { return s.epoch.Load().silent }
 
-// ReportResult implements [redis.Limiter]. A batch that timed out begins a
-// silence. If the connection of a batch broke, a probe decides, because only that
-// connection may have been closed; other callers wait for it.
+// ReportResult implements [redis.Limiter]. If a batch timed out or its connection
+// broke, a probe decides whether Redis is silent, because only that connection may
+// be at fault; other callers wait for the probe.
 func (s *silence) ReportResult(err error) {
 	s.batches.Add(1)
 	if !failed(err) || errors.Is(err, redis.ErrClosed) {
 		return
 	}
-	if timedOut(err) || failed(s.prober.ask(s.closing, s.timeout)) {
+	s.suspect(err)
+}
+
+// suspect begins a silence if a probe was not or is not answered either.
+func (s *silence) suspect(err error) {
+	var confirmed silenceError
+	if errors.As(err, &confirmed) || timedOut(err) && !s.answersElsewhere() ||
+		!timedOut(err) && failed(s.prober.ask(s.closing, s.timeout)) {
 		s.fall(err)
 	}
+}
+
+// answersElsewhere reports whether a probe is answered after a command timed out.
+// The probe gets a fifth of the timeout, so that a silence is noticed soon, or all
+// of it if this process, and so perhaps Redis, was not scheduled lately.
+func (s *silence) answersElsewhere() bool {
+	patience := s.timeout / 5
+	if time.Since(time.Unix(0, s.starved.Load())) < time.Second {
+		patience = s.timeout
+	}
+	return !failed(s.prober.ask(s.closing, patience))
 }
 
 // heardLately reports whether a byte arrived on the shared connection within the

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -34,12 +35,12 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		switch original := cmd.(type) {
 		case *redis.StringCmd:
-			answered := redis.NewStringCmd(ctx, original.Args()...)
-			if err := h.client.sendTracked(ctx, answered); err != nil { // a StringCmd reads a record
+			answered, err := h.readRecord(ctx, original) // a StringCmd reads a record
+			if err != nil {
 				original.SetErr(err) // the hooks read it
 				return err
 			}
-			original.SetVal(answered.Val())
+			original.SetVal(answered)
 		case *redis.IntSliceCmd:
 			answered := redis.NewIntSliceCmd(ctx, original.Args()...)
 			if err := h.client.send(ctx, answered); err != nil {
@@ -52,4 +53,19 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return nil
 	}
+}
+
+// readRecord runs a copy of a command that reads a record, and a second one over
+// the shared connection if the connection of the first broke.
+func (h handover) readRecord(ctx context.Context, original *redis.StringCmd) (string, error) {
+	answered := redis.NewStringCmd(ctx, original.Args()...)
+	err := h.client.sendTracked(ctx, answered)
+	if failed(err) && !errors.Is(err, redis.ErrAutoPipelineQueueFull) && h.client.Available() == nil {
+		answered = redis.NewStringCmd(ctx, original.Args()...)
+		err = h.client.send(ctx, answered)
+	}
+	if err != nil {
+		return "", err // an abandoned command is not read
+	}
+	return answered.Val(), nil
 }

@@ -160,7 +160,7 @@ func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 	}
 	err := tracked.Process(epoch.ctx, cmd) //nolint:contextcheck // only a silence ends the wait
 	if err != nil && timedOut(err) && !c.silence.heardLately() {
-		c.silence.fall(err)
+		c.silence.suspect(err)
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 // Package grafana_test reads what Grafana is given: a machine without Grafana
 // can tell all the same whether a dashboard is complete and asks for what exists.
-// tools/grafana checks the same files against Grafana's published types.
+// The program in tools/dashboards writes the files, with the types of Grafana's SDK.
 package grafana_test
 
 import (

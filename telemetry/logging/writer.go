@@ -55,17 +55,24 @@ func NewWriter(out io.Writer) *Writer {
 // Write implements [io.Writer]. It takes whole lines, never blocks and never
 // fails.
 func (w *Writer) Write(line []byte) (int, error) {
+	n, urgent := len(line), len(line) > 0 && line[0] == urgentMark
+	if urgent {
+		line = line[1:]
+	}
 	w.mu.Lock()
 	if len(w.lines)+len(line) > logBuffer {
 		w.mu.Unlock()
 		w.dropped.Add(1)
-		return len(line), nil
+		return n, nil
 	}
 	w.lines = append(w.lines, line...)
 	w.count++
 	w.mu.Unlock()
 	signal(w.wake)
-	return len(line), nil
+	if urgent {
+		signal(w.hurry)
+	}
+	return n, nil
 }
 
 // Dropped returns how many lines were not written.
@@ -89,14 +96,23 @@ func (w *Writer) run() {
 			w.pause()
 		case <-w.closing:
 			w.flush()
+			w.tell(&reported)
+			w.flush()
 			return
 		}
 		// Only a reader that takes lines is told of those it missed: a report to
 		// one that is gone would be lost, and be worth another report.
-		if dropped := w.dropped.Load(); w.flush() && dropped > reported && w.report != nil {
-			w.report(dropped - reported)
-			reported = dropped
+		if w.flush() {
+			w.tell(&reported)
 		}
+	}
+}
+
+// tell reports the lines that were dropped since the last report.
+func (w *Writer) tell(reported *int64) {
+	if dropped := w.dropped.Load(); dropped > *reported && w.report != nil {
+		w.report(dropped - *reported)
+		*reported = dropped
 	}
 }
 
@@ -136,16 +152,18 @@ func signal(c chan struct{}) {
 	}
 }
 
-// urgentLines is a logrus hook: what is worth a warning is written at once.
-type urgentLines struct{ writer *Writer }
+// urgentMark begins a line that is not to wait for others. It is not written.
+const urgentMark = 0
 
-// Levels implements [logrus.Hook].
-func (urgentLines) Levels() []logrus.Level {
-	return []logrus.Level{logrus.PanicLevel, logrus.FatalLevel, logrus.ErrorLevel, logrus.WarnLevel}
-}
+// urgent is a logrus formatter that marks what is worth a warning. A hook would
+// not do: logrus v1.10.2 runs hooks before it formats and writes the line.
+type urgent struct{ logrus.Formatter }
 
-// Fire implements [logrus.Hook].
-func (u urgentLines) Fire(*logrus.Entry) error {
-	signal(u.writer.hurry)
-	return nil
+// Format implements [logrus.Formatter].
+func (f urgent) Format(entry *logrus.Entry) ([]byte, error) {
+	line, err := f.Formatter.Format(entry)
+	if err != nil || entry.Level > logrus.WarnLevel {
+		return line, err
+	}
+	return append([]byte{urgentMark}, line...), nil
 }

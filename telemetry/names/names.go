@@ -1,6 +1,11 @@
 // Package names has every name that the gateway's telemetry uses, and the
-// catalogue of what is recorded under them. The instruments are made from the
-// catalogue, and observability/TELEMETRY.md is generated from it.
+// catalogue of what is recorded under them: [Catalogue] lists the metrics,
+// [Spans] the spans, and [Attributes] the attributes and log fields of the
+// gateway's own.
+//
+// The instruments are made from the catalogue, observability/TELEMETRY.md is
+// generated from it, and tests compare it with dashboards, rules and what a
+// running gateway reports. A new metric therefore begins here.
 package names
 
 import (

@@ -150,7 +150,8 @@ func appendValue(b []byte, v attribute.Value) []byte {
 	case attribute.BOOL:
 		return protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), protowire.EncodeBool(v.AsBool()))
 	case attribute.INT64:
-		return protowire.AppendVarint(protowire.AppendTag(b, 3, protowire.VarintType), uint64(v.AsInt64())) //nolint:gosec // two's complement is the encoding
+		b = protowire.AppendTag(b, 3, protowire.VarintType)
+		return protowire.AppendVarint(b, uint64(v.AsInt64())) //nolint:gosec // two's complement is the encoding
 	case attribute.FLOAT64:
 		return protowire.AppendFixed64(protowire.AppendTag(b, 4, protowire.Fixed64Type), math.Float64bits(v.AsFloat64()))
 	default:
@@ -173,7 +174,8 @@ func appendInt(b []byte, field protowire.Number, n int) []byte {
 }
 
 func appendTime(b []byte, field protowire.Number, t time.Time) []byte {
-	return protowire.AppendFixed64(protowire.AppendTag(b, field, protowire.Fixed64Type), uint64(max(0, t.UnixNano()))) //nolint:gosec // not negative
+	b = protowire.AppendTag(b, field, protowire.Fixed64Type)
+	return protowire.AppendFixed64(b, uint64(max(0, t.UnixNano())))
 }
 
 // appendMessage appends an embedded message. Its length, which stands before it,

@@ -75,14 +75,17 @@ func spansOfAllKinds(t *testing.T) []sdktrace.ReadOnlySpan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: 1, TraceState: state})
+	sc := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: 1, TraceState: state,
+	})
 	attributes := []attribute.KeyValue{
 		attribute.String("s", "text"), attribute.String("empty", ""), attribute.Int("i", -1), attribute.Int("zero", 0),
 		attribute.Float64("f", -1.5), attribute.Bool("yes", true), attribute.Bool("no", false),
 		attribute.String("long", strings.Repeat("é", 10_000)),
 	}
 	described := resource.NewWithAttributes("https://schema", attributes...)
-	stubs := tracetest.SpanStubs{{}, {Name: "second", SpanContext: sc, StartTime: time.Unix(-1, 0)}}
+	stubs := make(tracetest.SpanStubs, 0, 8)
+	stubs = append(stubs, tracetest.SpanStub{}, tracetest.SpanStub{Name: "second", SpanContext: sc, StartTime: time.Unix(-1, 0)})
 	for kind := range trace.SpanKindConsumer + 1 {
 		stubs = append(stubs, tracetest.SpanStub{
 			Name: "name", SpanKind: kind, SpanContext: sc, Parent: sc.WithRemote(kind == trace.SpanKindServer),
@@ -93,7 +96,8 @@ func spansOfAllKinds(t *testing.T) []sdktrace.ReadOnlySpan {
 
 			DroppedAttributes: 1, DroppedEvents: 200, DroppedLinks: 70_000,
 			InstrumentationScope: instrumentation.Scope{
-				Name: []string{"a", "b"}[int(kind)%2], Version: "v1", SchemaURL: "https://scope", Attributes: attribute.NewSet(attributes...),
+				Name: []string{"a", "b"}[int(kind)%2], Version: "v1", SchemaURL: "https://scope",
+				Attributes: attribute.NewSet(attributes...),
 			},
 		})
 	}

@@ -1,5 +1,11 @@
-// Package otlp exports spans by OTLP: the endpoint, the encoding, and the queue
-// that bounds what waits.
+// Package otlp exports spans by OTLP, the OpenTelemetry protocol, over gRPC or
+// HTTP.
+//
+// [NewExporter] chooses the protocol by the endpoint's scheme and encodes spans
+// with fewer allocations than the SDK's exporter; the SDK's clients send them.
+// [Queue] is the SDK's batch processor with a bound on the spans that wait and a
+// count of what became of each. A slow or missing collector never delays a
+// request.
 package otlp
 
 import (

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"path/filepath"
@@ -39,6 +39,12 @@ func TestFileFaults(t *testing.T) {
 			`log.level: duplicate key; keep one of them`},
 		{`{"log":{"Level":"Info"}}`,
 			`log.Level: unknown key; did you mean log.level?`},
+		{`{"redis":{"tiemout":"5s"}}`,
+			`redis.tiemout: unknown key; did you mean redis.timeout?`},
+		{`{"rate_limits":{"window":"60s"}}`,
+			`rate_limits: unknown key; did you mean rate_limit?`},
+		{`{"redis":{"abc":1}}`,
+			`redis.abc: unknown key; remove it`},
 		{`{"jwt_secret":"x"}`,
 			`jwt_secret: unknown key; did you mean application.token.jwt_secret?`},
 		{`{"log.level":"Info"}`,
@@ -48,21 +54,23 @@ func TestFileFaults(t *testing.T) {
 		{`{"log":{"level":null}}`,
 			`log.level: is null; leave the key out, or give a string`},
 		{`{"log":{"level":3}}`,
-			`log.level = "3": is a number; want a string`},
+			`log.level = 3: is a number; want a string`},
+		{`{"redis":{"timeout":60}}`,
+			`redis.timeout = 60: is a number; want a duration such as "5s"`},
 		{`{"log":{"level":{"a":1}}}`,
 			`log.level: is an object; want a string`},
 		{`{"log":{"colored":"yes"}}`,
 			`log.colored = "yes": is a string; want true or false`},
 		{`{"redis":{"db":1.5}}`,
-			`redis.db = "1.5": is not a whole number in range; want a whole number`},
+			`redis.db = 1.5: is a number; want a whole number`},
 		{`{"redis":{"db":true}}`,
-			`redis.db = "true": is a boolean; want a whole number`},
+			`redis.db = true: is a boolean; want a whole number`},
 		{`{"redis":{"password":12345}}`,
 			`redis.password = (5 bytes): is a number; want a string`},
 		{`{"redis":{"timeout":"soon"}}`,
-			`redis.timeout = "soon": is not a duration; want a duration such as "5s"`},
+			`redis.timeout = "soon": is a string; want a duration such as "5s"`},
 		{`{"telemetry":{"trusted_proxies":[1]}}`,
-			`telemetry.trusted_proxies: has an element that is not a string; want a list of strings`},
+			`telemetry.trusted_proxies: is an array; want a list of strings`},
 		{`{"telemetry":{"traces":{"sample_ratio":""}}}`,
 			`telemetry.traces.sample_ratio = "": is a string; want a number`},
 	})
@@ -71,9 +79,9 @@ func TestFileFaults(t *testing.T) {
 func TestApplicationFaults(t *testing.T) {
 	runFaults(t, []faultRow{
 		{`{"application":{"port":-1}}`,
-			`application.port = "-1": is not a port; want 0 to 65535`},
+			`application.port = -1: is not a port; want 0 to 65535`},
 		{`{"application":{"port":65536}}`,
-			`application.port = "65536": is not a port; want 0 to 65535`},
+			`application.port = 65536: is not a port; want 0 to 65535`},
 		{`{"application":{"token":{"algorithm":"hs256"}}}`,
 			`application.token.algorithm = "hs256": is not known; write it as HS256`},
 		{`{"application":{"token":{"leeway":"61s"}}}`,
@@ -88,6 +96,12 @@ func TestApplicationFaults(t *testing.T) {
 			`application.token.algorithm = "none": is not known; want one of ` + strings.Join(middleware.Algorithms(), ", ")},
 		{`{"application":{"token":{"algorithm":"rs256","jwt_secret":"","public_key_file":"config.go"}}}`,
 			`application.token.algorithm = "rs256": is not known; write it as RS256`},
+		{`{"application":{"token":{"jwt_secret":"` + strings.Repeat(" \\t", 20) + `\n"}}}`,
+			`application.token.jwt_secret = (41 bytes): is nothing but white space; want the secret itself`},
+		{`{"redis":{"password":"\r\n"}}`,
+			`redis.password = (2 bytes): is nothing but white space; want the secret itself`},
+		{`{"telemetry":{"key_id_secret":" "}}`,
+			`telemetry.key_id_secret = (1 bytes): is nothing but white space; want the secret itself`},
 		{secretOf(31, "HS256"),
 			`application.token.jwt_secret = (31 bytes): is too short for HS256; want at least 32 bytes`},
 		{secretOf(47, "HS384"),
@@ -130,7 +144,7 @@ func TestDurationFaults(t *testing.T) {
 		rows = append(rows, faultRow{`{"` + section + `":{"` + name + `":"0s"}}`,
 			key + ` = "0s": is not positive; want a duration such as "5s" above 0`})
 	}
-	for _, window := range []string{"0s", "-60s", "1500ms", "86401s"} {
+	for _, window := range []string{"0s", "-60s", "1.5s", "86401s"} {
 		rows = append(rows, faultRow{`{"rate_limit":{"window":"` + window + `"}}`,
 			`rate_limit.window = "` + window + `": is not a usable window; want whole seconds, 1s to 24h`})
 	}
@@ -152,17 +166,17 @@ func TestOtherFaults(t *testing.T) {
 		{`{"redis":{"addr":"redis:0"}}`,
 			`redis.addr = "redis:0": has no valid port; want host:port such as tyk-redis:6379`},
 		{`{"redis":{"db":-1}}`,
-			`redis.db = "-1": is negative; want 0 or a whole number above it`},
+			`redis.db = -1: is negative; want 0 or a whole number above it`},
 		{`{"redis":{"tls_ca_file":"ca"}}`,
 			`redis.tls_ca_file = "ca": is set while redis.tls is false; set redis.tls to true, or leave it empty`},
 		{`{"upstream":{"idle_connections":0}}`,
-			`upstream.idle_connections = "0": is not positive; want a whole number above 0`},
+			`upstream.idle_connections = 0: is not positive; want a whole number above 0`},
 		{`{"telemetry":{"trace_id_header":"X Trace"}}`,
 			`telemetry.trace_id_header = "X Trace": is not a header name; want letters, digits and hyphens such as X-Trace-Id, or nothing`},
 		{`{"telemetry":{"traces":{"slow_threshold":"-1s"}}}`,
 			`telemetry.traces.slow_threshold = "-1s": is negative; want 0 or a duration such as "5s" above it`},
 		{`{"telemetry":{"traces":{"keep_per_second":-1}}}`,
-			`telemetry.traces.keep_per_second = "-1": is negative; want 0 or a whole number above it`},
+			`telemetry.traces.keep_per_second = -1: is negative; want 0 or a whole number above it`},
 		{`{"telemetry":{"trusted_proxies":["10.0.0.1","10.0.0.0/33"]}}`,
 			`telemetry.trusted_proxies = "10.0.0.1,10.0.0.0/33": element 2 is not a network; want CIDR such as 10.0.0.0/8, or an address`},
 		{`{"telemetry":{"traces":{"endpoint":"http://u:p@h:4318/v1/traces"}}}`,
@@ -170,7 +184,7 @@ func TestOtherFaults(t *testing.T) {
 		{`{"telemetry":{"traces":{"endpoint":"jaeger:4317"}}}`,
 			`telemetry.traces.endpoint = "jaeger:4317": has the wrong scheme, has no host; want grpc|grpcs|http|https://host:port`},
 		{`{"telemetry":{"traces":{"sample_ratio":1.01}}}`,
-			`telemetry.traces.sample_ratio = "1.01": is out of range; want 0 to 1`},
+			`telemetry.traces.sample_ratio = 1.01: is out of range; want 0 to 1`},
 		{`{"log":{"level":"loud"}}`,
 			`log.level = "loud": is not known; want one of Debug, Info, Warn, Error, Fatal`},
 		{`{"log":{"format":"JSON"}}`,
@@ -180,9 +194,9 @@ func TestOtherFaults(t *testing.T) {
 		{`{"monitoring":{"scheme":"ftp"}}`,
 			`monitoring.scheme = "ftp": is not known; want one of http, https`},
 		{`{"monitoring":{"port":65536}}`,
-			`monitoring.port = "65536": is not a port; want 0 to 65535`},
+			`monitoring.port = 65536: is not a port; want 0 to 65535`},
 		{`{"monitoring":{"port":8080}}`,
-			`monitoring.port = "8080": is application.port too; give each listener a port of its own, or 0`},
+			`monitoring.port = 8080: is application.port too; give each listener a port of its own, or 0`},
 		{`{"monitoring":{"tls_key_file":"k"}}`,
 			`monitoring.tls_key_file = "k": is set while monitoring.scheme is http; leave it empty, or set the scheme to https`},
 	})
@@ -191,15 +205,17 @@ func TestOtherFaults(t *testing.T) {
 func TestSampleRatioNaN(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("TYK_PROX_TELEMETRY__TRACES__SAMPLE_RATIO", "NaN")
-	_, _, err := LoadConfig("", true)
-	if faults := faultsOf(t, err); len(faults) != 1 || faults[0].Problem != "is out of range" {
+	_, _, err := Load("", true)
+	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0], "= NaN: is out of range") {
 		t.Errorf("%v", err)
 	}
 }
 
-// A value that could not be read must not bring down others that are compared
-// with it: the default it leaves behind is not what the operator meant.
-func TestNoFaultsFromDefaults(t *testing.T) {
+// Values are judged only once the structure is right: beside a key that could not
+// be read, a value would be compared with a default that the operator did not mean.
+func TestStructureComesFirst(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("TYK_PROX_LOG__LEVEL", "loud")
 	for _, timeouts := range []string{
 		`"server_timeouts":{"writeTimeout":60}`,
 		`"server_timeouts":{"writeTimout":"60s"}`,
@@ -207,24 +223,24 @@ func TestNoFaultsFromDefaults(t *testing.T) {
 		`"server_timeout":{"writeTimeout":"60s"}`,
 		`"server_timeouts":{},"server_timeouts":{"writeTimeout":"60s"}`,
 	} {
-		file := writeConfig(t, `{`+timeouts+`,"upstream":{"response_timeout":"40s"}}`)
-		if _, _, err := LoadConfig(file, false); len(faultsOf(t, err)) != 1 {
+		file := writeConfig(t, `{`+timeouts+`,"upstream":{"response_timeout":"40s"},"redis":{"tls":true,"tls_ca_file":"none"}}`)
+		if _, _, err := Load(file, true); len(faultsOf(t, err)) != 1 {
 			t.Errorf("%s: %v", timeouts, err)
 		}
 	}
 }
 
 func TestUnreadableFile(t *testing.T) {
-	_, _, err := LoadConfig(filepath.Join(t.TempDir(), "none.json"), false)
-	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0].Problem, "no such file") {
+	_, _, err := Load(filepath.Join(t.TempDir(), "none.json"), false)
+	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0], "cannot be read: no such file") {
 		t.Errorf("missing file: %v", err)
 	}
-	_, _, err = LoadConfig(t.TempDir(), false)
-	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0].Problem, "is a directory") {
+	_, _, err = Load(t.TempDir(), false)
+	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0], "is a directory") {
 		t.Errorf("directory: %v", err)
 	}
-	_, _, err = LoadConfig(writeConfig(t, strings.Repeat(" ", maxConfigBytes)+"{}"), false)
-	if faults := faultsOf(t, err); len(faults) != 1 || faults[0].Problem != "is larger than 1 MiB" {
+	_, _, err = Load(writeConfig(t, strings.Repeat(" ", maxFileBytes)+"{}"), false)
+	if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(faults[0], "it is larger than 1048576 bytes") {
 		t.Errorf("large file: %v", err)
 	}
 }
@@ -236,13 +252,9 @@ func secretOf(bytes int, algorithm string) string {
 func runFaults(t *testing.T, rows []faultRow) {
 	t.Helper()
 	for _, row := range rows {
-		_, _, err := LoadConfig(writeConfig(t, row.file), false)
+		_, _, err := Load(writeConfig(t, row.file), false)
 		faults := faultsOf(t, err)
-		lines := make([]string, 0, len(faults))
-		for _, fault := range faults {
-			lines = append(lines, fault.String())
-		}
-		if diff := cmp.Diff([]string{row.want}, lines); diff != "" {
+		if diff := cmp.Diff([]string{row.want}, faults); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.file, diff)
 		}
 	}

@@ -1,52 +1,42 @@
-package app
+package config
 
 import (
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// update rewrites config.json, .env.example and the README's table in place of
-// comparing them: go test ./app -run 'TestREADME|TestConfigJSON|TestEnvExample' -update
+// update rewrites CONFIG.md, config.json and .env.example instead of comparing
+// them: go test ./app/config -update
 var update = flag.Bool("update", false, "rewrite the files generated from the configuration")
 
 const (
-	readmeFile = "../README.md"
-	jsonFile   = "../config.json"
-	envFile    = "../.env.example"
-
-	tableBegin = "<!-- config:begin -->\n"
-	tableEnd   = "<!-- config:end -->"
+	tableFile = "CONFIG.md"
+	jsonFile  = "../../config.json"
+	envFile   = "../../.env.example"
 )
 
-func TestREADME(t *testing.T) {
-	readme := readText(t, readmeFile)
-	before, rest, begun := strings.Cut(readme, tableBegin)
-	_, after, ended := strings.Cut(rest, tableEnd)
-	if !begun || !ended {
-		t.Fatalf("%s lacks the markers %q and %q", readmeFile, tableBegin, tableEnd)
-	}
-	compareOrUpdate(t, readmeFile, readme, before+tableBegin+configTable()+tableEnd+after)
+func TestConfigTable(t *testing.T) {
+	compareOrUpdate(t, tableFile, readText(t, tableFile), configTable())
 }
 
 func TestConfigJSON(t *testing.T) {
-	text, err := json.MarshalIndent(DefaultConfig(), "", "  ")
+	text, err := json.MarshalIndent(Default(), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	compareOrUpdate(t, jsonFile, readText(t, jsonFile), string(text)+"\n")
 
-	got, _, err := LoadConfig(jsonFile, false)
+	got, _, err := Load(jsonFile, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(DefaultConfig(), got); diff != "" {
+	if diff := cmp.Diff(Default(), got); diff != "" {
 		t.Errorf("config.json does not load as the defaults (-default +file):\n%s", diff)
 	}
 }
@@ -61,11 +51,11 @@ func TestEnvExample(t *testing.T) {
 			t.Setenv(name, value)
 		}
 	}
-	got, _, err := LoadConfig("", true)
+	got, _, err := Load("", true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(DefaultConfig(), got); diff != "" {
+	if diff := cmp.Diff(Default(), got); diff != "" {
 		t.Errorf(".env.example does not load as the defaults (-default +file):\n%s", diff)
 	}
 }
@@ -78,32 +68,30 @@ func TestPublishedKeys(t *testing.T) {
 		"redis":{"addr":"tyk-redis:6379"},
 		"log":{"level":"Debug","format":"console","colored":true},
 		"monitoring":{"ip":"0.0.0.0","scheme":"http","port":9090}}`
-	got, _, err := LoadConfig(writeConfig(t, published), false)
+	got, _, err := Load(writeConfig(t, published), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(DefaultConfig(), got); diff != "" {
+	if diff := cmp.Diff(Default(), got); diff != "" {
 		t.Errorf("the published file is not the defaults (-default +published):\n%s", diff)
 	}
 }
 
-func TestLeaves(t *testing.T) {
-	for _, leaf := range ConfigLeaves() {
-		want := "TYK_PROX_" + strings.ToUpper(strings.ReplaceAll(leaf.Path, ".", "__"))
-		if leaf.Env != want {
-			t.Errorf("%s: variable %s, want %s", leaf.Path, leaf.Env, want)
-		}
-		if !strings.HasSuffix(leaf.Description, ".") || strings.Contains(leaf.Description, "|") {
-			t.Errorf("%s: the description %q is no sentence fit for a table", leaf.Path, leaf.Description)
-		}
-		if isSecret := leaf.typ == reflect.TypeFor[Secret](); isSecret != leaf.Secret {
-			t.Errorf("%s: secret tag %v, Secret type %v", leaf.Path, leaf.Secret, isSecret)
+func TestDescriptions(t *testing.T) {
+	for _, k := range defaultKeys() {
+		if !strings.HasSuffix(k.description, ".") || strings.Contains(k.description, "|") {
+			t.Errorf("%s: the description %q is no sentence fit for a table", k.path, k.description)
 		}
 	}
 }
 
+func defaultKeys() []key {
+	cfg := Default()
+	return keysOf(&cfg)
+}
+
 func TestSecretDoesNotFormat(t *testing.T) {
-	cfg := DefaultConfig()
+	cfg := Default()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 		if text := fmt.Sprintf(verb, cfg); strings.Contains(text, DemoSecret) {
 			t.Errorf("%s of a Config shows the secret", verb)
@@ -111,19 +99,30 @@ func TestSecretDoesNotFormat(t *testing.T) {
 	}
 }
 
-// configTable is the README's table.
+// configTable is CONFIG.md.
 func configTable() string {
 	var b strings.Builder
-	b.WriteString("| Key | Variable | Default | Meaning |\n|---|---|---|---|\n")
-	for _, leaf := range ConfigLeaves() {
-		value := "`" + leaf.Default + "`"
+	b.WriteString(`# Configuration
+
+Generated from the fields of Config by ` + "`go test ./app/config -update`" + `.
+
+Keys are those of the JSON file that ` + "`-config`" + ` names; a dot stands for a section.
+With ` + "`-env`" + `, variables override the file. The variable of a key is ` + "`TYK_PROX_`" + ` and
+the key in capitals, each dot written as two underscores: ` + "`redis.addr`" + ` is
+` + "`TYK_PROX_REDIS__ADDR`" + `. A list is comma separated there.
+
+| Key | Default | Meaning |
+|---|---|---|
+`)
+	for _, k := range defaultKeys() {
+		value := "`" + k.text() + "`"
 		switch {
-		case leaf.Default == "":
+		case k.text() == "":
 			value = "(empty)"
-		case leaf.Secret:
+		case k.isSecret():
 			value = "(the demo secret)"
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", leaf.Path, leaf.Env, value, leaf.Description)
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.path, value, k.description)
 	}
 	return b.String()
 }
@@ -133,12 +132,12 @@ func envExample() string {
 	var b strings.Builder
 	b.WriteString("# Every variable with its default. They count when the gateway runs with -env.\n")
 	section := ""
-	for _, leaf := range ConfigLeaves() {
-		if top, _, _ := strings.Cut(leaf.Path, "."); top != section {
+	for _, k := range defaultKeys() {
+		if top, _, _ := strings.Cut(k.path, "."); top != section {
 			section = top
 			fmt.Fprintf(&b, "\n# --- %s ---\n", section)
 		}
-		fmt.Fprintf(&b, "# %s\n%s=%s\n", leaf.Description, leaf.Env, leaf.Default)
+		fmt.Fprintf(&b, "# %s\n%s=%s\n", k.description, k.env, k.text())
 	}
 	return b.String()
 }
@@ -163,6 +162,6 @@ func compareOrUpdate(t *testing.T, path, got, want string) {
 		}
 		return
 	}
-	t.Errorf("%s is out of date; run: go test ./app -run %s -update\n(-file +generated)\n%s",
-		path, t.Name(), cmp.Diff(strings.Split(got, "\n"), strings.Split(want, "\n")))
+	t.Errorf("%s is out of date; run: go test ./app/config -update\n(-file +generated)\n%s",
+		path, cmp.Diff(strings.Split(got, "\n"), strings.Split(want, "\n")))
 }

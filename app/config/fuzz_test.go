@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"encoding/json"
@@ -24,10 +24,9 @@ func FuzzConfig(f *testing.F) {
 
 // loadBytes stays away from the files that the data may name.
 func loadBytes(data []byte) (Config, error) {
-	l := newLoader()
+	l := newLoader(false)
 	l.readJSON(data)
-	l.validate()
-	cfg, _, err := l.finish()
+	cfg, _, err := l.judge(false)
 	return cfg, err
 }
 
