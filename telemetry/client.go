@@ -30,7 +30,7 @@ func (p *Providers) Transport(next http.RoundTripper) (http.RoundTripper, error)
 	}
 	traced := otelhttp.NewTransport(next,
 		otelhttp.WithFilter(isSampled),
-		otelhttp.WithTracerProvider(discreetTracers{p.Tracers}),
+		otelhttp.WithTracerProvider(redactingTracers{p.Tracers}),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 		otelhttp.WithPropagators(propagation.TraceContext{}),
 	)

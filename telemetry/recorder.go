@@ -32,7 +32,7 @@ type Recorder struct {
 	routes   *routeLabels
 	degraded *degraded
 	keyIDs   *keyIDs
-	lines    *requestLog
+	lines    *accessLog
 	stages   map[string]stageRecords
 }
 
@@ -45,7 +45,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		keeping:  p.keeping,
 		degraded: newDegraded(),
 		keyIDs:   newKeyIDs(keyIDSecret),
-		lines:    newRequestLog(log),
+		lines:    newAccessLog(log),
 		series:   newReadyOptions(serverLabels),
 		routes:   newRouteLabels(),
 		stages:   make(map[string]stageRecords),

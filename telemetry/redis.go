@@ -31,7 +31,7 @@ type RedisInstrument struct {
 // milliseconds and under names that semantic conventions have left behind.
 func (p *Providers) Redis(client *redis.Client) (*RedisInstrument, error) {
 	if err := redisotel.InstrumentTracing(client,
-		redisotel.WithTracerProvider(discreetTracers{p.Tracers}),
+		redisotel.WithTracerProvider(redactingTracers{p.Tracers}),
 		redisotel.WithDBStatement(false),
 		redisotel.WithCallerEnabled(false),
 		redisotel.WithDialFilter(true),

@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"bytes"
@@ -6,10 +6,12 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +21,29 @@ import (
 	"tyk_proxy/app/config"
 )
 
-// runMain names the environment variable that turns the test binary into the
-// program.
-const runMain = "TYK_PROXY_TEST_RUN_MAIN"
+// binary is the program, which TestMain builds.
+var binary string
+
+// TestMain builds the program, with the race detector if the tests have it.
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tyk_proxy-e2e")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "tyk_proxy")
+	args := []string{"build", "-o", binary}
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		args = append(args, "-race")
+	}
+	if output, err := exec.CommandContext(context.Background(), "go", append(args, "..")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the program: %v\n%s", err, output)
+		return 1
+	}
+	return m.Run()
+}
 
 const (
 	startWithin = 20 * time.Second // generous: the race detector and a busy machine
@@ -142,12 +164,12 @@ func runOnce(tb testing.TB, env []string, args ...string) ending {
 
 // command is the program with an environment in which only env speaks to it.
 func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "TYK_PROX_") || strings.HasPrefix(entry, "OTEL_")
 	})
 	// The race detector would sleep a second before each exit.
-	cmd.Env = append(append(cmd.Env, runMain+"=1", "GORACE=atexit_sleep_ms=0"), env...)
+	cmd.Env = append(append(cmd.Env, "GORACE=atexit_sleep_ms=0"), env...)
 	return cmd
 }
 

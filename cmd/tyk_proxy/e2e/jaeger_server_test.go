@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/telemetry/jaegertest"
+	"tyk_proxy/observability/jaegertest"
 )
 
 // tracesWithin is how long a trace may take from its request into Jaeger.
@@ -27,7 +27,7 @@ type jaeger struct {
 
 func startJaeger(tb testing.TB) *jaeger {
 	tb.Helper()
-	server := jaegertest.Start(tb, "../..")
+	server := jaegertest.Start(tb, "../../..")
 	return &jaeger{tb: tb, otlp: server.OTLP, query: server.Query}
 }
 

@@ -12,37 +12,37 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// discreetTracers is for instrumentation libraries whose spans tell more than
+// redactingTracers is for instrumentation libraries whose spans tell more than
 // may leave the process: otelhttp records the query string in url.full, and
 // both otelhttp and redisotel record the text of errors, in which net/http
 // quotes what the backend sent and Redis the arguments of the command, which
 // name the api key or carry the password.
-type discreetTracers struct{ trace.TracerProvider }
+type redactingTracers struct{ trace.TracerProvider }
 
 // Tracer implements trace.TracerProvider.
-func (p discreetTracers) Tracer(name string, options ...trace.TracerOption) trace.Tracer {
-	return discreetTracer{p.TracerProvider.Tracer(name, options...)}
+func (p redactingTracers) Tracer(name string, options ...trace.TracerOption) trace.Tracer {
+	return redactingTracer{p.TracerProvider.Tracer(name, options...)}
 }
 
-type discreetTracer struct{ trace.Tracer }
+type redactingTracer struct{ trace.Tracer }
 
 // Start implements trace.Tracer.
-func (t discreetTracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (t redactingTracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	ctx, span := t.Tracer.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
 	if span.IsRecording() {
-		span = &discreetSpan{Span: span}
+		span = &redactingSpan{Span: span}
 	}
 	return ctx, span //nolint:spancheck // the caller ends it
 }
 
-type discreetSpan struct {
+type redactingSpan struct {
 	trace.Span
 
 	harmless bool // the error that was recorded is none
 }
 
 // SetAttributes implements trace.Span.
-func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
+func (s *redactingSpan) SetAttributes(all ...attribute.KeyValue) {
 	for i := range all {
 		if all[i].Key == names.AttrURL {
 			address, _, _ := strings.Cut(all[i].Value.AsString(), "?")
@@ -53,7 +53,7 @@ func (s *discreetSpan) SetAttributes(all ...attribute.KeyValue) {
 }
 
 // SetStatus implements trace.Span.
-func (s *discreetSpan) SetStatus(code codes.Code, description string) {
+func (s *redactingSpan) SetStatus(code codes.Code, description string) {
 	if !s.harmless {
 		s.Span.SetStatus(code, middleware.Unquoted(description))
 	}
@@ -62,7 +62,7 @@ func (s *discreetSpan) SetStatus(code codes.Code, description string) {
 // RecordError implements trace.Span. Only redisotel calls it, with a status
 // after it that carries the same text: the kind of error is what is left to
 // say. A script that Redis does not know yet is none, go-redis sends it.
-func (s *discreetSpan) RecordError(err error, _ ...trace.EventOption) {
+func (s *redactingSpan) RecordError(err error, _ ...trace.EventOption) {
 	kind := redisErrorType(err)
 	if s.harmless = kind == ""; !s.harmless {
 		s.Span.SetAttributes(names.AttrErrorType.String(kind))

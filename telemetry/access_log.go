@@ -17,10 +17,10 @@ import (
 // allowed requests, whose lines are the access log.
 const linesPerSecond = 10
 
-// requestLog writes one line per request. A flood of the same refusal must not
+// accessLog writes one line per request. A flood of the same refusal must not
 // drown the others: beyond so many per second its lines are left out, and the
 // next one that is written, or one a second later, says how many.
-type requestLog struct {
+type accessLog struct {
 	log *logrus.Logger
 
 	mu    sync.Mutex
@@ -38,12 +38,12 @@ type gate struct {
 	pending    bool // a line that reports what was suppressed will be written
 }
 
-func newRequestLog(log *logrus.Logger) *requestLog {
-	return &requestLog{log: log, gates: make(map[gateKey]*gate)}
+func newAccessLog(log *logrus.Logger) *accessLog {
+	return &accessLog{log: log, gates: make(map[gateKey]*gate)}
 }
 
 // write writes the line of a request; fields is called only if it is written.
-func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
+func (l *accessLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	level := levelOf(d.Outcome.Verdict())
 	if !l.log.IsLevelEnabled(level) {
 		return
@@ -64,7 +64,7 @@ func (l *requestLog) write(d middleware.Decision, fields func() logrus.Fields) {
 
 // pass reports whether a line may be written, and how many were not since the
 // last one.
-func (l *requestLog) pass(key gateKey) (suppressed int64, ok bool) {
+func (l *accessLog) pass(key gateKey) (suppressed int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.gates[key]
@@ -86,7 +86,7 @@ func (l *requestLog) pass(key gateKey) (suppressed int64, ok bool) {
 
 // flush reports what was left out and not reported yet: at the end there is no
 // later line, and no second to wait for.
-func (l *requestLog) flush() {
+func (l *accessLog) flush() {
 	l.mu.Lock()
 	gates := maps.Clone(l.gates)
 	l.mu.Unlock()
@@ -96,7 +96,7 @@ func (l *requestLog) flush() {
 }
 
 // report writes how many lines were left out, where no later line did.
-func (l *requestLog) report(key gateKey, g *gate) {
+func (l *accessLog) report(key gateKey, g *gate) {
 	l.mu.Lock()
 	suppressed := g.suppressed
 	g.suppressed, g.pending = 0, false
