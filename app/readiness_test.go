@@ -18,7 +18,7 @@ import (
 	"tyk_proxy/middleware/redisstore"
 )
 
-// readinessLines returns what a log has about readiness, in order.
+// readinessLines returns the log lines about readiness, in order.
 func readinessLines(hook *logged.Hook) []string {
 	lines := []string{}
 	for _, entry := range hook.AllEntries() {
@@ -66,8 +66,8 @@ func TestReadinessIsNotedOnce(t *testing.T) {
 	}
 }
 
-// The log tells of an outage and of its end, once each, however many probes
-// found them at the same time.
+// The log has one line for an outage and one for its end, for any number of
+// concurrent probes.
 func TestReadinessInTheLog(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()
@@ -94,7 +94,7 @@ func TestReadinessInTheLog(t *testing.T) {
 	}
 }
 
-// A start without Redis says so by itself, and is not held up by it.
+// A start without Redis is logged and not delayed.
 func TestStartWithoutRedisIsLogged(t *testing.T) {
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig("127.0.0.1:1", backend(t)), logger)
@@ -111,7 +111,7 @@ func TestStartWithoutRedisIsLogged(t *testing.T) {
 	}
 }
 
-// What the stop ends is not an outage.
+// A check that the stop interrupts is not an outage.
 func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
 	options, err := redisOptions(cfg.Redis)
@@ -131,7 +131,7 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	}
 }
 
-// An outage is told of once, when it is noticed, and so is its end.
+// The start and the end of an outage are logged once each.
 func TestSilenceInTheLog(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()

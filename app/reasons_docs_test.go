@@ -22,7 +22,7 @@ const (
 	reasonsEnd   = "<!-- reasons:end -->"
 )
 
-// The README's table of reasons is the program's own.
+// The README's table of reasons is generated from the program's table.
 func TestREADMEReasons(t *testing.T) {
 	text, err := os.ReadFile(readmeFile)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestREADMEReasons(t *testing.T) {
 	}
 }
 
-// A row that cannot be written down is a mistake in the table of reasons.
+// Every reason can be documented.
 func TestReasonsAreDocumented(t *testing.T) {
 	seen := map[string]bool{}
 	for _, reason := range middleware.Reasons() {

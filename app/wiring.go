@@ -18,8 +18,6 @@ import (
 	"tyk_proxy/telemetry"
 )
 
-// What the gateway is wired from, each made from its part of the configuration.
-
 func newAuth(cfg config.Token) (*middleware.Auth, error) {
 	key, err := cfg.Key()
 	if err != nil {
@@ -82,10 +80,10 @@ func newTelemetry(ctx context.Context, cfg config.Telemetry, client *redisstore.
 	})
 }
 
-// keyIDSecret returns the key of the HMAC that makes gateway.key.id. Derived
-// from the JWT secret, it is the same in every gateway that accepts the same
-// tokens; with a public key there is nothing secret to derive it from, and
-// ids then last as long as the process.
+// keyIDSecret returns the key of the HMAC for gateway.key.id. By default it is
+// derived from the JWT secret, so that all gateways with the same secret make
+// the same ids. A public key is not secret: then the key is random, and the ids
+// are valid until the process ends.
 func keyIDSecret(cfg config.Config) []byte {
 	if secret := cfg.Telemetry.KeyIDSecret; secret != "" {
 		return []byte(string(secret))
@@ -96,11 +94,11 @@ func keyIDSecret(cfg config.Config) []byte {
 		return mac.Sum(nil)
 	}
 	random := make([]byte, sha256.Size)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
+	_, _ = rand.Read(random) // crypto/rand.Read never returns an error
 	return random
 }
 
-// parseNetworks reads CIDRs; a bare address stands for itself.
+// parseNetworks parses CIDRs and single addresses.
 func parseNetworks(texts []string) ([]netip.Prefix, error) {
 	networks := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {

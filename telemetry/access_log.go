@@ -13,13 +13,13 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// linesPerSecond bounds the log lines of one stage and reason, except for
-// allowed requests, whose lines are the access log.
+// linesPerSecond limits the log lines of each stage and reason. The lines of
+// allowed requests are not limited.
 const linesPerSecond = 10
 
-// accessLog writes one line per request. A flood of the same refusal must not
-// drown the others: beyond so many per second its lines are left out, and the
-// next one that is written, or one a second later, says how many.
+// accessLog writes one line per request, up to a limit for each stage and reason.
+// The next line after omitted lines, at most a second later, reports their
+// number. It is safe for concurrent use.
 type accessLog struct {
 	log *logrus.Logger
 
@@ -35,14 +35,14 @@ type gateKey struct {
 type gate struct {
 	limiter    *rate.Limiter
 	suppressed int64
-	pending    bool // a line that reports what was suppressed will be written
+	pending    bool // a timer will report suppressed
 }
 
 func newAccessLog(log *logrus.Logger) *accessLog {
 	return &accessLog{log: log, gates: make(map[gateKey]*gate)}
 }
 
-// write writes the line of a request; fields is called only if it is written.
+// write writes the line of a request. It calls fields only if it writes.
 func (l *accessLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	level := levelOf(d.Outcome.Verdict())
 	if !l.log.IsLevelEnabled(level) {
@@ -62,8 +62,8 @@ func (l *accessLog) write(d middleware.Decision, fields func() logrus.Fields) {
 	l.log.WithFields(line).Log(level, names.MessageDecision)
 }
 
-// pass reports whether a line may be written, and how many were not since the
-// last one.
+// pass reports whether a line may be written, and the number of lines omitted
+// since the last one.
 func (l *accessLog) pass(key gateKey) (suppressed int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,8 +84,7 @@ func (l *accessLog) pass(key gateKey) (suppressed int64, ok bool) {
 	return suppressed, true
 }
 
-// flush reports what was left out and not reported yet: at the end there is no
-// later line, and no second to wait for.
+// flush reports the omitted lines at the shutdown.
 func (l *accessLog) flush() {
 	l.mu.Lock()
 	gates := maps.Clone(l.gates)
@@ -95,7 +94,7 @@ func (l *accessLog) flush() {
 	}
 }
 
-// report writes how many lines were left out, where no later line did.
+// report writes the number of omitted lines, if no later line has.
 func (l *accessLog) report(key gateKey, g *gate) {
 	l.mu.Lock()
 	suppressed := g.suppressed
@@ -113,7 +112,8 @@ func (l *accessLog) report(key gateKey, g *gate) {
 	}).Log(levelOf(info.Verdict), names.MessageDecision)
 }
 
-// fields are a request's line: the same names as on its spans.
+// fields returns the fields of a request's line. They have the names of the
+// span's attributes.
 func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
 	fields := logrus.Fields{
 		string(names.AttrMethod):   methodLabel(ex.Request.Method),
@@ -124,8 +124,9 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 		string(names.AttrStage):    d.Stage,
 		string(names.AttrVerdict):  d.Outcome.Verdict().String(),
 		string(names.AttrReason):   d.Outcome.Reason.String(),
+		names.LogTraceID:           req.hexID(),
+		names.LogSpanID:            req.spanID.String(),
 	}
-	fields[names.LogTraceID], fields[names.LogSpanID] = req.hexID(), req.spanID.String()
 	if ex.Claims.APIKey != "" {
 		fields[string(names.AttrKeyID)] = r.keyID(req, ex)
 	}
@@ -147,8 +148,8 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 	return fields
 }
 
-// malformedRules counts what a record's allowed_routes says in vain: it may be
-// why a request is refused.
+// malformedRules returns the number of invalid rules in the record's
+// allowed_routes, which may be the cause of a denial.
 func malformedRules(ex *middleware.Exchange) int {
 	if ex.Token == nil {
 		return 0
@@ -165,7 +166,6 @@ func levelOf(v middleware.Verdict) logrus.Level {
 	case middleware.Bypass:
 		return logrus.WarnLevel
 	case middleware.Fail:
-		return logrus.ErrorLevel
 	}
 	return logrus.ErrorLevel
 }

@@ -13,7 +13,7 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// logged is what these tests read of a log line.
+// logged has the fields of a log line that the tests use.
 type logged struct {
 	Level      string  `json:"level"`
 	Reason     string  `json:"gateway.reason"`
@@ -37,8 +37,8 @@ func (g *gateway) logged(t *testing.T) []logged {
 	return lines
 }
 
-// A flood of one denial is a few lines that account for all of it, and leaves
-// room for everything else.
+// Many denials with one reason make few log lines. Their counts add up to all
+// denials, and other lines are not omitted.
 func TestLogFlood(t *testing.T) {
 	const flood = 10_000
 	g := newGateway(t, TracesConfig{}, nil)
@@ -57,7 +57,7 @@ func TestLogFlood(t *testing.T) {
 	if accounted != flood {
 		t.Errorf("the lines account for %d of %d denials", accounted, flood)
 	}
-	// A burst, ten a second while it lasted, and a report each second.
+	// The limit allows a burst, ten lines a second and a report each second.
 	if most := linesPerSecond + int(took.Seconds()*(linesPerSecond+1)) + 2; lines > most {
 		t.Errorf("%d denials in %s made %d lines, want at most %d", flood, took, lines, most)
 	}
@@ -73,7 +73,7 @@ func TestLogFlood(t *testing.T) {
 	}
 }
 
-// A stop in the middle of a flood leaves nothing unaccounted for.
+// The shutdown reports the omitted lines.
 func TestLogFloodAtTheEnd(t *testing.T) {
 	const flood = 100
 	g := newGateway(t, TracesConfig{}, nil)
@@ -95,8 +95,8 @@ func TestLogFloodAtTheEnd(t *testing.T) {
 	}
 }
 
-// accounted counts, once the log accounts for so many denials, its lines about
-// them, the denials, and all other lines.
+// accounted waits until the log accounts for so many denials. It returns the
+// number of their lines, of the denials and of all other lines.
 func (g *gateway) accounted(t *testing.T, denials int) (lines, accounted int, seen map[string]int) {
 	t.Helper()
 	const patience = 20 * time.Second
@@ -117,7 +117,7 @@ func (g *gateway) accounted(t *testing.T, denials int) (lines, accounted int, se
 	return lines, accounted, seen
 }
 
-// The levels are a promise: an operator who reads errors only reads failures.
+// An operator who filters by level error must see failures only.
 func TestLogLevels(t *testing.T) {
 	for _, reason := range middleware.Reasons() {
 		info := reason.Info()
@@ -150,7 +150,7 @@ func (r *rig) serveQuietly(t *testing.T) {
 	r.handler.ServeHTTP(httptest.NewRecorder(), get(t))
 }
 
-// What a failed request's line says about the cause names no input.
+// The error in a log line contains no input of clients or backends.
 func TestLoggedErrors(t *testing.T) {
 	g := newGateway(t, TracesConfig{}, nil)
 	token := g.token(t, "k", 100, "/a")

@@ -6,46 +6,42 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"go.opentelemetry.io/otel/attribute"
 
 	"tyk_proxy/middleware"
 	"tyk_proxy/telemetry/names"
 )
 
-// zeroes adds to what was measured the gateway's own histograms of which
-// nothing was measured yet, as empty ones. A counter can be increased by 0 to
-// make its series appear; a histogram cannot, for a recorded 0 is a measurement.
-// And a series that appears with its first values hides them from rate().
-type zeroes struct {
-	measured prometheus.Gatherer
-	empty    prometheus.Gatherer
-	counter  string // always there where outcomes are recorded
+// histogramGatherer adds to the measured metrics an empty histogram for each of
+// the gateway's own series that has no measurement yet. PromQL's rate() misses
+// the first values of a series that appears with them. A counter can be
+// initialised by adding 0, but recording 0 in a histogram is a measurement.
+type histogramGatherer struct {
+	measured, empty prometheus.Gatherer
+	decisions       string // a metric that is always present while the provider runs
 }
 
-func newZeroes(measured prometheus.Gatherer) zeroes {
-	empty := prometheus.NewRegistry()
-	empty.MustRegister(emptyHistograms())
-	return zeroes{measured, empty, names.MetricNamed(names.MetricDecisions).PrometheusName()}
+func withEmptyHistograms(measured prometheus.Gatherer) histogramGatherer {
+	return histogramGatherer{measured, emptyHistograms(), names.MetricNamed(names.MetricDecisions).PrometheusName()}
 }
 
-// Gather implements [prometheus.Gatherer]. Where the measurements are missing as
-// a whole, as they are once the provider was shut down, nothing is added: what
-// was measured before would seem to have started again.
-func (z zeroes) Gather() ([]*dto.MetricFamily, error) {
-	families, err := z.measured.Gather()
-	if _, ok := find(families, z.counter); err != nil || !ok {
+// Gather implements [prometheus.Gatherer]. It adds nothing if the measurements
+// are missing after the shutdown of the provider: the empty histograms would
+// look like a restart.
+func (g histogramGatherer) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.measured.Gather()
+	if _, ok := find(families, g.decisions); err != nil || !ok {
 		return families, err
 	}
-	empty, err := z.empty.Gather()
+	empty, err := g.empty.Gather()
 	for _, family := range empty {
 		at, ok := find(families, family.GetName())
 		if !ok {
 			families = slices.Insert(families, at, family)
 			continue
 		}
-		there := families[at].Metric
+		measured := families[at].Metric
 		for _, m := range family.Metric {
-			if !slices.ContainsFunc(there, func(other *dto.Metric) bool { return sameLabels(m, other) }) {
+			if !slices.ContainsFunc(measured, func(other *dto.Metric) bool { return sameLabels(m, other) }) {
 				families[at].Metric = append(families[at].Metric, m)
 			}
 		}
@@ -53,66 +49,42 @@ func (z zeroes) Gather() ([]*dto.MetricFamily, error) {
 	return families, err
 }
 
-// find returns where a family is, or belongs, among families in order.
+// find returns the index of a family, or the index at which to insert it. The
+// families are sorted by name.
 func find(families []*dto.MetricFamily, name string) (int, bool) {
 	return slices.BinarySearchFunc(families, name, func(f *dto.MetricFamily, name string) int {
 		return strings.Compare(f.GetName(), name)
 	})
 }
 
-// sameLabels needs no sorting: a registry has done it.
+// sameLabels compares the labels, which the registries have sorted.
 func sameLabels(a, b *dto.Metric) bool {
 	return slices.EqualFunc(a.Label, b.Label, func(a, b *dto.LabelPair) bool {
 		return a.GetName() == b.GetName() && a.GetValue() == b.GetValue()
 	})
 }
 
-// histograms is a collector of constant metrics.
-type histograms []prometheus.Metric
-
-// Describe implements [prometheus.Collector]. It tells nothing, for the names
-// are the other registry's.
-func (histograms) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements [prometheus.Collector].
-func (h histograms) Collect(out chan<- prometheus.Metric) {
-	for _, m := range h {
-		out <- m
-	}
-}
-
-// emptyHistograms are those whose label sets are known before the first
-// request.
-func emptyHistograms() histograms {
-	var all histograms
-	add := func(name string, values ...string) {
+// emptyHistograms returns the histograms whose labels are known at the start.
+func emptyHistograms() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	vector := func(name string) *prometheus.HistogramVec {
 		m := names.MetricNamed(name)
-		bounds := make(map[float64]uint64, len(m.Buckets))
-		for _, bound := range m.Buckets {
-			bounds[bound] = 0
+		labels := make([]string, len(m.Labels))
+		for i, key := range m.Labels {
+			labels[i] = names.LabelName(key)
 		}
-		desc := prometheus.NewDesc(m.PrometheusName(), m.Meaning, prometheusNames(m.Labels), nil)
-		all = append(all, prometheus.MustNewConstHistogram(desc, 0, 0, bounds, values...))
+		histograms := prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: m.PrometheusName(), Help: m.Meaning, Buckets: m.Buckets}, labels)
+		registry.MustRegister(histograms)
+		return histograms
 	}
-	add(names.MetricUtilization)
-	add(names.MetricRetryAfter)
+	vector(names.MetricUtilization).WithLabelValues()
+	vector(names.MetricRetryAfter).WithLabelValues()
+	stages := vector(names.MetricStageDuration)
 	for _, stage := range middleware.StageNames() {
-		var verdicts []string
 		for _, reason := range middleware.ReasonsOf(stage) {
-			verdict := reason.Info().Verdict.String()
-			if !slices.Contains(verdicts, verdict) {
-				verdicts = append(verdicts, verdict)
-				add(names.MetricStageDuration, stage, verdict)
-			}
+			stages.WithLabelValues(stage, reason.Info().Verdict.String())
 		}
 	}
-	return all
-}
-
-func prometheusNames(keys []attribute.Key) []string {
-	labels := make([]string, len(keys))
-	for i, key := range keys {
-		labels[i] = names.LabelName(key)
-	}
-	return labels
+	return registry
 }

@@ -17,8 +17,8 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// counts returns the histograms of our own by series, and how many values each
-// has. A series that stands there twice fails the test.
+// counts returns the number of values of the gateway's histograms by series. A
+// duplicate series fails the test.
 func counts(t *testing.T, text string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -39,7 +39,7 @@ func counts(t *testing.T, text string) map[string]string {
 	return found
 }
 
-// heads returns the HELP, TYPE and UNIT lines of our own histograms.
+// heads returns the HELP, TYPE and UNIT lines of the gateway's histograms.
 func heads(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
@@ -53,8 +53,8 @@ func heads(text string) []string {
 
 const openMetrics = "application/openmetrics-text; version=1.0.0"
 
-// All there is to measure is there before the first request, at 0, and looks
-// like what comes later: the same series, of the same help and type.
+// Before the first request all histograms exist with count 0, and with the
+// same series, help and type as later.
 func TestHistogramsStartAtZero(t *testing.T) {
 	r := newRig(t, exportAll(), &script{})
 	before := map[string]map[string]string{}
@@ -88,7 +88,7 @@ func TestHistogramsStartAtZero(t *testing.T) {
 	}
 }
 
-// recordEverything lets every stage end for every reason that it can have.
+// recordEverything ends every stage with each of its reasons.
 func (r *rig) recordEverything(t *testing.T) {
 	t.Helper()
 	for _, stage := range middleware.StageNames() {
@@ -99,7 +99,7 @@ func (r *rig) recordEverything(t *testing.T) {
 	}
 }
 
-// One request changes what it was about; all else stays at 0.
+// A request changes only its own series.
 func TestAMeasurementTakesThePlaceOfItsZero(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
@@ -119,7 +119,7 @@ func TestAMeasurementTakesThePlaceOfItsZero(t *testing.T) {
 	}
 }
 
-// Prometheus' own reader of the text takes it.
+// Prometheus's own parser accepts the page.
 func TestPageIsWellFormed(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
@@ -133,7 +133,7 @@ func TestPageIsWellFormed(t *testing.T) {
 			t.Errorf("%s is no histogram", name)
 		}
 	}
-	// OpenMetrics wants a family in one piece, and an end.
+	// OpenMetrics requires that a family is contiguous, and an end marker.
 	text, types := g.scrape(t, openMetrics), map[string]bool{}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "# TYPE ") {
@@ -148,8 +148,8 @@ func TestPageIsWellFormed(t *testing.T) {
 	}
 }
 
-// A page without measurements has no zeroes either: they would look like a
-// restart, and the next scrape would count everything once more.
+// After the shutdown there are no empty histograms: they would look like a
+// restart, and the next scrape would count everything again.
 func TestNoZeroesAfterShutdown(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	answer, _ := g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))

@@ -17,8 +17,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// wholeTrace is how many spans a scripted request has: the server's and five
-// stages'.
+// wholeTrace is the number of spans of a scripted request: the server span and
+// five stages.
 const wholeTrace = 6
 
 func get(t *testing.T) *http.Request {
@@ -26,8 +26,8 @@ func get(t *testing.T) *http.Request {
 	return httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://client-host/api/v1/test", http.NoBody)
 }
 
-// send serves n requests that end as the script says and returns how many
-// traces were exported, each of which must be whole.
+// send serves n scripted requests and returns the number of exported traces.
+// Each must be complete.
 func (r *rig) send(t *testing.T, n, spansEach int) int {
 	t.Helper()
 	r.spans.Reset()
@@ -87,7 +87,7 @@ func TestRatioOneExportsAll(t *testing.T) {
 	}
 }
 
-// Of a flood of refusals that the ratio did not choose, a bounded number is kept.
+// The number of kept traces is limited while there are many refusals.
 func TestFloodIsCapped(t *testing.T) {
 	total := 100_000
 	if testing.Short() || raced() {
@@ -106,14 +106,14 @@ func TestFloodIsCapped(t *testing.T) {
 	}
 }
 
-// raced reports whether the race detector is on, which makes everything slower
-// by an order of magnitude.
+// raced reports whether the race detector is on, which makes everything about
+// ten times slower.
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// metric returns the whole value of the line that begins with a prefix.
+// metric returns the integer value of the line with a prefix.
 func (r *rig) metric(t *testing.T, prefix string) int {
 	t.Helper()
 	_, rest, ok := strings.Cut(r.scrape(t, "text/plain"), "\n"+prefix)
@@ -144,7 +144,7 @@ func TestKeepingNothing(t *testing.T) {
 	}
 }
 
-// Every trace id that stands in an exemplar leads to an exported trace.
+// Every trace id of an exemplar belongs to an exported trace.
 func TestExemplarsLeadSomewhere(t *testing.T) {
 	s := &script{}
 	r := newRig(t, TracesConfig{SampleRatio: 0.05, KeepPerSecond: 5}, s)
@@ -177,7 +177,7 @@ func TestExemplarsLeadSomewhere(t *testing.T) {
 	}
 }
 
-// Requests with the same trace id, from a trusted caller, do not mix.
+// Concurrent requests of one trace, from a trusted caller, do not mix.
 func TestConcurrentRequestsInOneTrace(t *testing.T) {
 	r := newRig(t, TracesConfig{SampleRatio: 0, KeepPerSecond: 1000}, &script{middleware.StageAuth, middleware.TokenExpired})
 	var wg sync.WaitGroup

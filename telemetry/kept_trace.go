@@ -16,17 +16,16 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// The scopes of the libraries whose spans are written here for requests that
-// were not sampled.
+// The instrumentation scopes of the libraries, which kept traces use too.
 const (
 	scopeHTTP  = "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	scopeRedis = "github.com/redis/go-redis/extra/redisotel"
 )
 
-// write writes the trace of a request that made no spans, from what was noted
-// on its way: the same spans that the libraries would have made, with the times
-// at which things happened and the ids that the client and the backend were
-// given. TestWrittenTraceIsTheLiveOne compares the two.
+// write makes the spans of a kept request after its end, from its trail and its
+// recorded calls. They are the same spans as those of a sampled request, with
+// the actual times and with the ids that the client and the backend received.
+// TestWrittenTraceIsTheLiveOne compares the two.
 func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Decision) {
 	ctx := context.WithValue(context.Background(), requestKey{}, req)
 	options := []trace.SpanStartOption{
@@ -47,10 +46,9 @@ func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middlewar
 		ended = step.Started.Add(step.Elapsed)
 		r.writeStage(ctx, req, ex, step, ended)
 	}
-	server.SetAttributes(r.resultAttributes(req, ex, d)...)
-	setStatus(server, d.Outcome)
+	r.describeServer(server, req, ex, d)
 	if d.Status >= http.StatusInternalServerError {
-		server.SetStatus(codes.Error, "") // as otelhttp does, in place of a description
+		server.SetStatus(codes.Error, "") // otelhttp removes the description in the same way
 	}
 	if now := time.Now(); now.After(ended) {
 		ended = now
@@ -69,12 +67,12 @@ func (r *Recorder) writeStage(ctx context.Context, req *requestState, ex *middle
 	span.End(trace.WithTimestamp(ended))
 }
 
-// writeCall writes the span of a call to Redis or the backend. A call to the
-// backend ends with its stage: until then its response was relayed.
+// writeCall makes the span of a call to Redis or to the backend. A call to the
+// backend ends with its stage, after the response body.
 func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, stageEnded time.Time) {
 	ended := c.started.Add(c.elapsed)
 	if c.url == nil {
-		_, span := r.tracing.Tracers.Tracer(scopeRedis).Start(ctx, redisSpanName(c.name),
+		_, span := r.tracing.Tracers.Tracer(scopeRedis).Start(ctx, strings.ToLower(c.name),
 			trace.WithTimestamp(c.started), trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(r.tracing.redisAttributes...))
 		if kind := redisErrorType(c.err); kind != "" {
@@ -88,38 +86,31 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 	_, span := r.tracing.Tracers.Tracer(scopeHTTP).Start(ctx, "HTTP "+c.method,
 		trace.WithTimestamp(c.started), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(clientAttributes(c)...))
-	switch {
-	case c.err != nil:
+	if c.err != nil {
 		span.SetAttributes(semconv.ErrorType(c.err))
 		span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
-	default:
-		ended = stageEnded
-		if c.status >= http.StatusBadRequest {
-			span.SetStatus(codes.Error, "")
-		}
+	} else if ended = stageEnded; c.status >= http.StatusBadRequest {
+		span.SetStatus(codes.Error, "")
 	}
 	span.End(trace.WithTimestamp(ended))
 }
 
-// serverAttributes returns what otelhttp says of a request on its server span,
-// as corrected.
+// serverAttributes returns the attributes of otelhttp's server span, with the
+// corrections of otelhttp.go.
 func serverAttributes(p *Providers, r *http.Request) []attribute.KeyValue {
-	attrs := append(methodAttributes(r.Method), semconv.URLScheme(scheme(r.TLS != nil)))
+	attrs := append(methodAttributes(r.Method), semconv.URLScheme(scheme))
 	attrs = append(attrs, addressAttributes(p.address)...)
-	peer, port, _ := strings.Cut(r.RemoteAddr, ":")
-	if i := strings.LastIndexByte(r.RemoteAddr, ':'); i >= 0 {
-		peer, port = strings.Trim(r.RemoteAddr[:i], "[]"), r.RemoteAddr[i+1:]
-	}
+	peer, port := splitAddress(r.RemoteAddr)
 	attrs = append(attrs, semconv.NetworkPeerAddress(peer))
-	if n, err := strconv.Atoi(port); err == nil && n > 0 {
-		attrs = append(attrs, semconv.NetworkPeerPort(n))
+	if port > 0 {
+		attrs = append(attrs, semconv.NetworkPeerPort(port))
 	}
 	if agent := r.UserAgent(); agent != "" {
 		attrs = append(attrs, semconv.UserAgentOriginal(fitting(agent)))
 	}
 	client := peer
 	if len(r.Header["X-Forwarded-For"]) > 0 {
-		client = middleware.ClientAddress(p.trusted, r)
+		client = middleware.ClientAddress(middleware.TrustedNetworks(r.Context()), r)
 	}
 	attrs = append(attrs, semconv.ClientAddress(client))
 	if r.URL.Path != "" {
@@ -128,8 +119,8 @@ func serverAttributes(p *Providers, r *http.Request) []attribute.KeyValue {
 	return append(attrs, protocolAttributes(r.Proto)...)
 }
 
-// clientAttributes returns what otelhttp says of a call to the backend, without
-// the query.
+// clientAttributes returns the attributes of otelhttp's client span, with a URL
+// without the query.
 func clientAttributes(c *call) []attribute.KeyValue {
 	url := *c.url
 	url.RawQuery, url.ForceQuery = "", false
@@ -149,18 +140,25 @@ func clientAttributes(c *call) []attribute.KeyValue {
 	return attrs
 }
 
-// addressAttributes splits host:port into server.address and server.port. A
-// scheme's own port is left out, as otelhttp does.
+// addressAttributes returns server.address and server.port. Like otelhttp, it
+// omits the default port of the scheme.
 func addressAttributes(address string) []attribute.KeyValue {
-	host, port := address, ""
-	if i := strings.LastIndexByte(address, ':'); i >= 0 && !strings.HasSuffix(address, "]") {
-		host, port = address[:i], address[i+1:]
-	}
-	attrs := []attribute.KeyValue{semconv.ServerAddress(strings.Trim(host, "[]"))}
-	if n, err := strconv.Atoi(port); err == nil && n > 0 && n != 80 {
-		attrs = append(attrs, semconv.ServerPort(n))
+	host, port := splitAddress(address)
+	attrs := []attribute.KeyValue{semconv.ServerAddress(host)}
+	if port > 0 && port != 80 {
+		attrs = append(attrs, semconv.ServerPort(port))
 	}
 	return attrs
+}
+
+// splitAddress splits host:port. The port is 0 if there is none.
+func splitAddress(address string) (host string, port int) {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 || strings.HasSuffix(address, "]") {
+		return strings.Trim(address, "[]"), 0
+	}
+	port, _ = strconv.Atoi(address[i+1:])
+	return strings.Trim(address[:i], "[]"), port
 }
 
 func protocolAttributes(proto string) []attribute.KeyValue {

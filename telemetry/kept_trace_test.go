@@ -21,9 +21,9 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// What only the libraries say, by name: otelhttp marks the client span of a
-// response that breaks off as an error, too; in a written trace the span of the
-// stage says so alone.
+// Differences that the comparison ignores, by span. otelhttp v0.72 marks the
+// client span of an aborted response as an error. In a kept trace only the
+// span of the stage is marked.
 func onlyLive(reason, line string) string {
 	if reason != "abort" {
 		return line
@@ -34,8 +34,7 @@ func onlyLive(reason, line string) string {
 	return line
 }
 
-// The trace of a request that was kept is the one that it would have if it had
-// been sampled.
+// The trace of a kept request is the same as that of a sampled request.
 func TestWrittenTraceIsTheLiveOne(t *testing.T) {
 	callers := "00-" + callersTrace + "-" + callersSpan
 	for name, row := range map[string]struct {
@@ -87,8 +86,8 @@ func TestWrittenTraceIsTheLiveOne(t *testing.T) {
 	}
 }
 
-// The same holds for the spans of Redis' commands: of one that is answered, of a
-// script that Redis does not know yet, and of an error reply.
+// The spans of Redis commands are the same too: of an answered command, of a
+// script that Redis does not know, and of an error reply.
 func TestWrittenRedisSpansAreTheLiveOnes(t *testing.T) {
 	server := miniredis.RunT(t)
 	for _, fault := range []string{"", "SCRIPT FLUSH", "LOADING Redis is loading the \"dataset\""} {
@@ -139,7 +138,8 @@ func (g *gateway) lastSentOrNone() http.Header {
 	return g.sent[len(g.sent)-1]
 }
 
-// checkParentOfBackend compares what the backend was told with the client span.
+// checkParentOfBackend compares the traceparent that the backend received with
+// the client span.
 func checkParentOfBackend(t *testing.T, sent http.Header, spans tracetest.SpanStubs, flag string) {
 	t.Helper()
 	for _, span := range spans {
@@ -152,7 +152,7 @@ func checkParentOfBackend(t *testing.T, sent http.Header, spans tracetest.SpanSt
 	}
 }
 
-// readable lists a trace, without its ids and times and in the order of names.
+// readable lists a trace by span name, without ids and times.
 func readable(t *testing.T, answer *httptest.ResponseRecorder, spans tracetest.SpanStubs, reason string) string {
 	t.Helper()
 	names := map[trace.SpanID]string{}

@@ -22,7 +22,8 @@ import (
 
 func exportAll() TracesConfig { return TracesConfig{SampleRatio: 1, KeepPerSecond: 1000} }
 
-// The shape of a request: five siblings, and the client span under the last.
+// A request has five sibling spans of stages. The client span is below the
+// last.
 func TestSpansOfARequest(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	answer, spans := g.serve(t, request(t, untrustedPeer, "/a/b?q=1", g.token(t, "key-one", 10, "/a/*"), "X-Answer", "418"))
@@ -83,7 +84,7 @@ func TestKeyIDs(t *testing.T) {
 	}
 }
 
-// Who is at fault shows in the status: a denial leaves it unset.
+// A denial leaves the span's status unset, because the client made the error.
 func TestStatuses(t *testing.T) {
 	for answer, want := range map[string]struct {
 		status      int
@@ -136,7 +137,7 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// What a record's allowed_routes says in vain may be why a request is refused.
+// Invalid rules in allowed_routes can be the cause of a denial.
 func TestMalformedRules(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	_, spans := g.serve(t, request(t, untrustedPeer, "/other", g.token(t, "k", 10, "/a", "other", "get /other", "*")))
@@ -149,7 +150,7 @@ func TestMalformedRules(t *testing.T) {
 	}
 }
 
-// The gauge is 1 from a failure on, for as long as a scraper needs to see it.
+// The gauge is 1 for 15 seconds after a failure.
 func TestDegraded(t *testing.T) {
 	s := &script{}
 	r := newRig(t, TracesConfig{}, s)
@@ -190,7 +191,7 @@ func TestUtilizationAndClockOffset(t *testing.T) {
 	}
 }
 
-// Routes beyond the bound share a label; spans tell them apart all the same.
+// Routes beyond the limit share a label. Spans still have the route.
 func TestManyRoutes(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	for i := range maxRoutes + 5 {
@@ -206,7 +207,7 @@ func TestManyRoutes(t *testing.T) {
 	}
 }
 
-// A hundred routes, each with ten methods and statuses, is where labels end.
+// The limit is reached by 100 routes with ten methods and statuses each.
 func TestManyRouteSeries(t *testing.T) {
 	l := newRouteLabels()
 	for i := range maxRouteSeries {
@@ -237,7 +238,7 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-// Without a collector requests have ids, and nothing is recorded.
+// Without a collector requests have trace ids, and no spans are recorded.
 func TestTracingOff(t *testing.T) {
 	g := newGateway(t, exportAll(), nil)
 	for _, peer := range []string{trustedPeer, untrustedPeer} {

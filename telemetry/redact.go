@@ -12,11 +12,10 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// redactingTracers is for instrumentation libraries whose spans tell more than
-// may leave the process: otelhttp records the query string in url.full, and
-// both otelhttp and redisotel record the text of errors, in which net/http
-// quotes what the backend sent and Redis the arguments of the command, which
-// name the api key or carry the password.
+// redactingTracers removes secrets from the spans of instrumentation libraries.
+// otelhttp v0.72 records the query in url.full. otelhttp and redisotel v9 record
+// the text of errors: net/http quotes the backend's response in it, and Redis
+// quotes the command's arguments, such as the api key or the password.
 type redactingTracers struct{ trace.TracerProvider }
 
 // Tracer implements trace.TracerProvider.
@@ -38,7 +37,7 @@ func (t redactingTracer) Start(ctx context.Context, name string, options ...trac
 type redactingSpan struct {
 	trace.Span
 
-	harmless bool // the error that was recorded is none
+	ignoreStatus bool // the recorded error is expected
 }
 
 // SetAttributes implements trace.Span.
@@ -54,17 +53,17 @@ func (s *redactingSpan) SetAttributes(all ...attribute.KeyValue) {
 
 // SetStatus implements trace.Span.
 func (s *redactingSpan) SetStatus(code codes.Code, description string) {
-	if !s.harmless {
+	if !s.ignoreStatus {
 		s.Span.SetStatus(code, middleware.Unquoted(description))
 	}
 }
 
-// RecordError implements trace.Span. Only redisotel calls it, with a status
-// after it that carries the same text: the kind of error is what is left to
-// say. A script that Redis does not know yet is none, go-redis sends it.
+// RecordError implements trace.Span. It records the error's type, not its text.
+// Only redisotel calls it, and then SetStatus. NOSCRIPT is not an error, because
+// go-redis then sends the script.
 func (s *redactingSpan) RecordError(err error, _ ...trace.EventOption) {
 	kind := redisErrorType(err)
-	if s.harmless = kind == ""; !s.harmless {
+	if s.ignoreStatus = kind == ""; !s.ignoreStatus {
 		s.Span.SetAttributes(names.AttrErrorType.String(kind))
 	}
 }

@@ -16,7 +16,7 @@ const (
 	traceparent  = "00-" + callersTrace + "-" + callersSpan
 )
 
-// serverSpan returns the server span of a request's spans.
+// serverSpan returns the server span.
 func serverSpan(t *testing.T, spans tracetest.SpanStubs) tracetest.SpanStub {
 	t.Helper()
 	for _, span := range spans {
@@ -38,7 +38,7 @@ func (g *gateway) lastSent(t *testing.T) http.Header {
 	return g.sent[len(g.sent)-1]
 }
 
-// What a stranger says about a trace is linked to, and not believed.
+// The trace context of an untrusted peer becomes a link only.
 func TestUntrustedTraceContext(t *testing.T) {
 	for _, flags := range []string{"-00", "-01"} {
 		g := newGateway(t, TracesConfig{SampleRatio: 1, KeepPerSecond: 10}, tracetest.NewInMemoryExporter())
@@ -81,7 +81,7 @@ func textOf(span tracetest.SpanStub, key string) string {
 	return ""
 }
 
-// The sampled flag of a trusted caller counts, and only its.
+// The sampled flag of a trusted caller decides.
 func TestTrustedTraceContext(t *testing.T) {
 	for _, row := range []struct {
 		ratio    float64
@@ -114,7 +114,8 @@ func TestTrustedTraceContext(t *testing.T) {
 	}
 }
 
-// A refusal of a trusted caller's unsampled request is kept: -00 hides nothing.
+// A refused request of a trusted caller is kept even if the caller did not
+// sample it.
 func TestRefusalsOfUnsampledCallersAreKept(t *testing.T) {
 	g := newGateway(t, TracesConfig{SampleRatio: 0, KeepPerSecond: 10}, tracetest.NewInMemoryExporter())
 	for _, peer := range []string{trustedPeer, untrustedPeer} {
@@ -125,8 +126,8 @@ func TestRefusalsOfUnsampledCallersAreKept(t *testing.T) {
 	}
 }
 
-// 2,000 forged sampled flags at 1 in 100 make about 20 traces. Fewer than 1 or
-// more than 60 come up by chance once in a hundred million runs.
+// 2,000 forged sampled flags with ratio 0.01 make about 20 traces. The
+// probability of fewer than 1 or more than 60 is about 1e-8.
 func TestForcedSampling(t *testing.T) {
 	g := newGateway(t, TracesConfig{SampleRatio: 0.01, KeepPerSecond: 10}, tracetest.NewInMemoryExporter())
 	token := g.token(t, "k", 1_000_000, "/a")
@@ -143,8 +144,8 @@ func TestForcedSampling(t *testing.T) {
 	}
 }
 
-// Headers that are not what the W3C recommendation allows cost nobody an
-// answer, and nothing joins a trace that is none.
+// A malformed trace context (W3C Trace Context) neither fails the request nor
+// joins a trace.
 func TestStrangeTraceContext(t *testing.T) {
 	const none, joined = "", callersTrace
 	long := strings.Repeat("x", 4096)
@@ -196,7 +197,7 @@ func TestStrangeTraceContext(t *testing.T) {
 	}
 }
 
-// A trusted proxy appends the peer it saw; what stands before that is hearsay.
+// A trusted proxy appends its peer. Earlier addresses are the client's claims.
 func TestClientAddress(t *testing.T) {
 	for _, row := range []struct{ peer, forwarded, want string }{
 		{untrustedPeer, "1.2.3.4", "203.0.113.7"},
@@ -216,8 +217,8 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// Text of a client's that is not UTF-8, or long, is exported all the same: in
-// protobuf it would cost the whole batch.
+// Text of a client that is long or not UTF-8 is exported. Without the
+// correction the exporter would fail for the whole batch.
 func TestStrangeText(t *testing.T) {
 	g := newGateway(t, TracesConfig{SampleRatio: 1, KeepPerSecond: 10}, tracetest.NewInMemoryExporter())
 	_, spans := g.serve(t, request(t, untrustedPeer, "/a%ff/b", "", "User-Agent", "agent \xfe"+strings.Repeat("x", 5000)))

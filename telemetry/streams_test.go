@@ -6,8 +6,7 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// Whoever floods the gateway with bad tokens hides neither what fails nor what
-// another stage refuses.
+// Many invalid tokens hide neither failures nor the denials of another stage.
 func TestFloodHidesNothingElse(t *testing.T) {
 	s := &script{middleware.StageAuth, middleware.CredentialsMissing}
 	r := newRig(t, TracesConfig{KeepPerSecond: 20}, s)
@@ -33,7 +32,7 @@ func stagesUpTo(stage string) int {
 	return 0
 }
 
-// Without keeping, the ratio alone decides, about refused requests too.
+// If nothing is kept, the ratio also decides about refused requests.
 func TestWithoutKeeping(t *testing.T) {
 	r := newRig(t, TracesConfig{SampleRatio: 1}, &script{middleware.StageAuth, middleware.TokenExpired})
 	if n := r.send(t, 7, 2); n != 7 {

@@ -19,21 +19,21 @@ type kind struct {
 	name   string
 	weight int // share of the mix
 	most   int // of this kind in one run; 0 means any number
-	// expect are the reasons with which the gateway may answer; the status
-	// follows from the reason.
+	// expect are the reasons with which the gateway may answer. A reason
+	// implies the status.
 	expect []middleware.Reason
 	make   maker
 }
 
 const (
 	route = "/api/v1/test"
-	// tokenTTL is long enough for the longest run and leaves nothing behind.
+	// tokenTTL is longer than any run. The records expire by themselves.
 	tokenTTL = maxDuration + 10*time.Minute
-	// limitedRate is the limit of the token that is meant to run into it.
+	// limitedRate is the limit of the token that is to exceed it.
 	limitedRate = 20
 	limitedKind = "rate limited"
-	// slowWait is longer than the gateway's default slow_threshold, hopelessWait
-	// longer than its default response_timeout. The backend waits that long.
+	// slowWait is longer than the default slow_threshold, and hopelessWait
+	// longer than the default response_timeout. The backend waits that long.
 	slowWait     = 1500 * time.Millisecond
 	hopelessWait = 40 * time.Second
 )
@@ -79,7 +79,7 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 }
 
 // kinds returns the mix: mostly allowed requests, and every reason that a
-// client can bring about without breaking anything.
+// client can cause.
 func (t tokens) kinds() ([]kind, error) {
 	expired, err1 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 1})
 	early, err2 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 9e9, "nbf": 8e9})

@@ -1,7 +1,7 @@
-// Command traffic sends a bounded mix of requests to a running gateway, so that
-// its dashboards, alerts and traces have something to show: allowed ones, every
-// refusal that a client can bring about, slow ones and a failing upstream. It
-// stops by itself, says what came back, and links to where it can be seen.
+// Command traffic sends a limited mix of requests to a running gateway, as
+// data for its dashboards, alerts and traces: allowed requests, every refusal
+// that a client can cause, slow requests and upstream timeouts. At the end it
+// prints the answers and links to the dashboards.
 package main
 
 import (
@@ -24,8 +24,8 @@ import (
 	"tyk_proxy/app/config/dotenv"
 )
 
-// settings are what the command line says, and for what it leaves out, the
-// environment, .env and the gateway's configuration.
+// settings are the flags. Their defaults come from the environment, .env and
+// the gateway's configuration.
 type settings struct {
 	gateway, redis, secret      string
 	service                     string
@@ -35,7 +35,7 @@ type settings struct {
 	json                        bool
 }
 
-// The bounds keep a slip of the finger from becoming a load test.
+// The limits prevent a load test by mistake.
 const (
 	maxRate     = 1000
 	maxDuration = time.Hour
@@ -48,8 +48,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends anyway
 }
 
-// run returns the exit code: 0 if every answer was as expected, 1 if not, 2
-// where the command line makes no sense.
+// run returns the exit code: 0 if every answer was expected, 1 if not, 2 if
+// the command line is invalid.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stderr)
 	switch {
@@ -92,7 +92,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	// Where docker-compose.yml publishes a service, the environment and .env say.
+	// The environment and .env set the ports that docker-compose.yml
+	// publishes.
 	at := func(variable string, usual int) string {
 		port, err := dotenv.Port(variable, usual)
 		if err != nil {

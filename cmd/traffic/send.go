@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// inFlight bounds the requests that are under way; slow ones hold a place.
+	// inFlight limits the concurrent requests.
 	inFlight = 128
-	// answerTimeout is longer than the gateway takes to give up on an upstream.
+	// answerTimeout is longer than the gateway waits for an upstream.
 	answerTimeout = 60 * time.Second
 	progressEvery = 5 * time.Second
-	// maxBody is more than any problem document has.
+	// maxBody is more than the size of any problem document.
 	maxBody = 64 << 10
 )
 
-// result is what one kind of request met with.
+// result has the answers to one kind of request.
 type result struct {
 	Kind       string         `json:"kind"`
 	Sent       int            `json:"sent"`
@@ -36,7 +36,7 @@ type result struct {
 	traceOf    middleware.Reason
 }
 
-// tally gathers results from the requests' goroutines.
+// tally collects the results. It is safe for concurrent use.
 type tally struct {
 	mu      sync.Mutex
 	results []*result
@@ -46,9 +46,9 @@ type tally struct {
 	cut     int           // requests that the interrupt left without an answer
 }
 
-// send keeps to the rate for the duration and waits for the last answers. The
-// first request goes alone: its answer shows whether the gateway knows the
-// tokens at all. It counts like any other, as the gateway counts it too.
+// send sends requests at the rate for the duration and waits for the last
+// answers. The first request is sent alone, because its answer shows whether
+// the gateway accepts the tokens.
 func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
 	t := &tally{began: time.Now()}
 	for _, k := range kinds {
@@ -97,9 +97,9 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*t
 	return t, nil
 }
 
-// schedule deals each kind once, so that a short run has them all, and then by
-// weight, evenly mixed: each turn, everybody gains its weight and the richest
-// pays the sum (smooth weighted round robin).
+// schedule returns each kind once, so that a short run has all kinds, and then
+// by weight, evenly mixed (smooth weighted round robin: each turn adds to each
+// kind its weight, and the maximum pays the sum).
 func schedule(kinds []kind) func() int {
 	credit, dealt := make([]int, len(kinds)), make([]int, len(kinds))
 	once := 0
@@ -127,7 +127,7 @@ func schedule(kinds []kind) func() int {
 	}
 }
 
-// one sends one request and counts what it met with.
+// one sends one request and counts its answer.
 func (t *tally) one(ctx context.Context, client *http.Client, base string, k kind, i int) {
 	status, header, reason, err := ask(ctx, client, base, k)
 	t.add(i, func(res *result) {
@@ -159,8 +159,8 @@ func (t *tally) one(ctx context.Context, client *http.Client, base string, k kin
 	})
 }
 
-// ask sends one request and reads the whole answer. Its error may name the URL,
-// but no header and hence no token.
+// ask sends one request and reads the whole answer. Its error can contain the
+// URL, but no header and no token.
 func ask(ctx context.Context, client *http.Client, base string, k kind) (int, http.Header, middleware.Reason, error) {
 	r, err := k.make(ctx, base)
 	if err != nil {
@@ -187,7 +187,8 @@ func (t *tally) add(i int, change func(*result)) {
 	change(t.results[i])
 }
 
-// reasonOf reads the refusal; an answer that is none was forwarded.
+// reasonOf returns the reason of a problem document. Any other answer was
+// forwarded.
 func reasonOf(h http.Header, body []byte) middleware.Reason {
 	if h.Get("Content-Type") != "application/problem+json" {
 		return middleware.Forwarded

@@ -29,9 +29,9 @@ type Server struct {
 	Metrics string // host:port of its own /metrics
 }
 
-// Start starts Jaeger on free loopback ports and ends it with the test. root is
-// the way to the top of the repository. The test is skipped where there is no
-// Jaeger (see make jaeger), or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
+// Start starts Jaeger on free loopback ports and stops it after the test. root
+// is the path of the repository. Without Jaeger (see make jaeger) the test is
+// skipped, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
 func Start(tb testing.TB, root string) *Server {
 	tb.Helper()
 	binary := find(tb, root)
@@ -51,8 +51,8 @@ func Start(tb testing.TB, root string) *Server {
 	return nil
 }
 
-// find returns the file that `make jaeger` built, in the version that its module
-// pins, or "".
+// find returns the path of the binary that `make jaeger` built, in the version
+// of tools/jaeger/go.mod, or "".
 func find(tb testing.TB, root string) string {
 	tb.Helper()
 	mod, err := os.ReadFile(filepath.Join(root, "tools/jaeger/go.mod"))
@@ -74,8 +74,8 @@ func find(tb testing.TB, root string) string {
 	return path
 }
 
-// run reports whether Jaeger answers. Where it does not, its process has ended,
-// and what it said is returned.
+// run reports whether Jaeger answers. If it does not, run ends the process and
+// returns its output.
 func (s *Server) run(tb testing.TB, binary, config string) (said string, ok bool) {
 	tb.Helper()
 	const unused = "127.0.0.1:0" // of a port that nobody asks, any will do

@@ -1,6 +1,5 @@
-// Package promtest tells, for tests of dashboards and rules, what a PromQL
-// expression asks for, and what there is to be asked for. Of PromQL it
-// understands only that much; promtool understands the rest.
+// Package promtest parses PromQL expressions for the tests of dashboards and
+// rules. It finds metrics and labels only; promtool checks the rest.
 package promtest
 
 import (
@@ -20,11 +19,11 @@ var (
 	labelled = regexp.MustCompile(`\w+`)
 )
 
-// Unquoted returns an expression with every string emptied.
+// Unquoted returns the expression with all strings replaced by empty ones.
 func Unquoted(expr string) string { return quoted.ReplaceAllString(expr, `""`) }
 
-// Metrics returns the metrics that an expression selects, each as often as it
-// does: the words that are no function, operator, label or string.
+// Metrics returns the metrics that an expression selects, with duplicates: the
+// words that are not functions, operators, labels or strings.
 func Metrics(expr string) []string {
 	for _, other := range []*regexp.Regexp{quoted, selector, grouping, duration} {
 		expr = other.ReplaceAllString(expr, " ")
@@ -50,8 +49,8 @@ func Labels(expr string) []string {
 	return names
 }
 
-// Catalogue returns the series that the gateway's metrics make, and the labels
-// that they or Prometheus give them.
+// Catalogue returns the series of the gateway's metrics and their labels,
+// including those that Prometheus adds.
 func Catalogue() (series, labels map[string]bool) {
 	series = make(map[string]bool)
 	labels = map[string]bool{"__name__": true, "job": true, "instance": true, "le": true, "otel_metric_overflow": true}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// valve is the reader of a log: while it is shut, it takes nothing.
+// valve is the reader of a log. It blocks writers while it is shut.
 type valve struct {
 	mu     sync.Mutex
 	writes int
@@ -63,8 +63,8 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// Many lines cost few writes, a warning does not wait, and none is lost at the
-// end.
+// Many lines cost few writes, a warning is written at once, and Close loses no
+// line.
 func TestLogLinesAreGathered(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)
@@ -87,7 +87,8 @@ func TestLogLinesAreGathered(t *testing.T) {
 	}
 }
 
-// A reader that does not read costs lines, which are counted, and nobody waits.
+// If the reader blocks, lines are dropped and counted, and logging does not
+// block.
 func TestStalledLogReader(t *testing.T) {
 	reader, out := io.Pipe()
 	log, writer := newTestLog(t, out)
@@ -114,8 +115,8 @@ func TestStalledLogReader(t *testing.T) {
 	writer.Close(short)
 }
 
-// A reader that goes away and comes back loses the lines between, and is told
-// how many.
+// If writes fail and then succeed again, the log reports the number of dropped
+// lines.
 func TestLogReaderThatComesBack(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)

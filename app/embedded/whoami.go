@@ -1,4 +1,4 @@
-package app
+package embedded
 
 import (
 	"fmt"
@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// maxWait bounds how long a request can ask the built-in backend to wait.
+// maxWait limits the parameter wait of a request.
 const maxWait = time.Minute
 
-// Whoami is the built-in backend, an [http.HandlerFunc]: it answers with what it
-// received, in the form that traefik/whoami made familiar, and like it takes its
-// time where the query says ?wait=2s.
+// Whoami is the embedded backend. Like traefik/whoami it answers with the request
+// that it received, and waits first if the query is ?wait=2s.
 func Whoami(w http.ResponseWriter, r *http.Request) {
 	if wait, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil {
 		select {
@@ -34,7 +33,7 @@ func Whoami(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	fmt.Fprintln(w, "RemoteAddr:", r.RemoteAddr) //nolint:gosec // text/plain is not rendered
-	// The request as it was received; its body is drained by the server.
+	// Write also sends the body; the server discards it.
 	r.Body = http.NoBody
 	if err := r.Write(w); err != nil {
 		fmt.Fprintln(w, "error:", err)

@@ -1,4 +1,6 @@
-package app
+// Package embedded runs Redis and a backend inside the process, to try the
+// gateway on a machine that has only Go.
+package embedded
 
 import (
 	"context"
@@ -7,43 +9,39 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
-	"github.com/sirupsen/logrus"
 
 	"tyk_proxy/app/config"
 	"tyk_proxy/middleware/redisstore"
 )
 
-// embeddedRedis is where the embedded Redis listens, unless redis.addr is a
-// loopback address itself: where token-gen looks by default.
-const embeddedRedis = "127.0.0.1:6379"
+// defaultAddr is the address of the embedded Redis, unless redis.addr is a
+// loopback address. It is token-gen's default.
+const defaultAddr = "127.0.0.1:6379"
 
-// The demo token that an embedded run mints.
+// The limit and the lifetime of the demo token.
 const (
 	demoLimit = 10
 	demoTTL   = 24 * time.Hour
 )
 
-// Embedded is Redis and a backend inside this process, for a first look on a
-// machine that has nothing but Go.
-type Embedded struct {
+// Servers are the embedded Redis and backend.
+type Servers struct {
 	cfg     config.Config
 	redis   *miniredis.Miniredis
-	backend *http.Server // nil where the configuration names a backend of its own
+	backend *http.Server // nil if the configuration has a backend
 }
 
-// StartEmbedded starts them. All else of the configuration is honoured;
-// application.target_host is replaced only where it is the default, which
-// exists in the compose network alone.
-func StartEmbedded(ctx context.Context, cfg config.Config) (*Embedded, error) {
-	e := &Embedded{cfg: cfg, redis: miniredis.NewMiniRedis()}
+// Start starts both servers. It starts no backend if application.target_host
+// differs from the default, which exists only in the network of Docker Compose.
+func Start(ctx context.Context, cfg config.Config) (*Servers, error) {
+	e := &Servers{cfg: cfg, redis: miniredis.NewMiniRedis()}
 	if !loopback(cfg.Redis.Addr) {
-		e.cfg.Redis.Addr = embeddedRedis
+		e.cfg.Redis.Addr = defaultAddr
 	}
 	e.redis.ClockTTL(true)
 	if err := e.startRedis(); err != nil {
@@ -59,11 +57,11 @@ func StartEmbedded(ctx context.Context, cfg config.Config) (*Embedded, error) {
 	}
 	e.cfg.Application.TargetHost = "http://" + listener.Addr().String()
 	e.backend = &http.Server{Handler: http.HandlerFunc(Whoami), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = e.backend.Serve(listener) }() // ends with Close
+	go func() { _ = e.backend.Serve(listener) }() // Close ends it
 	return e, nil
 }
 
-func (e *Embedded) startRedis() error {
+func (e *Servers) startRedis() error {
 	redisCfg := e.cfg.Redis
 	switch {
 	case redisCfg.TLS:
@@ -84,6 +82,13 @@ func (e *Embedded) startRedis() error {
 	return nil
 }
 
+func portOf(addr net.Addr) int {
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
+}
+
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -93,32 +98,21 @@ func loopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Close stops both.
-func (e *Embedded) Close() {
+// Config returns the configuration for a gateway that uses the servers.
+func (e *Servers) Config() config.Config { return e.cfg }
+
+// Close stops both servers.
+func (e *Servers) Close() {
 	if e.backend != nil {
 		_ = e.backend.Close()
 	}
 	e.redis.Close()
 }
 
-func (e *Embedded) serve(ctx context.Context, logger *logrus.Logger, out io.Writer, signals <-chan os.Signal) error {
-	gateway, err := NewGateway(ctx, e.cfg, logger)
-	if err != nil {
-		return err
-	}
-	listeners, err := gateway.Listen(ctx)
-	if err != nil {
-		return err
-	}
-	if err := e.introduce(ctx, listeners, out); err != nil {
-		return errors.Join(err, listeners.Public.Close(), listeners.Metrics.Close())
-	}
-	return gateway.Run(ctx, listeners, signals)
-}
-
-// moreTokens says how to mint a token from another terminal, where that is
-// possible: token-gen signs with HS256 and knows neither users nor databases.
-func (e *Embedded) moreTokens(port int) string {
+// moreTokens returns a hint how to mint tokens in another terminal. It returns ""
+// if token-gen cannot: it supports HS256 only, and no Redis user, password or
+// database.
+func (e *Servers) moreTokens(port int) string {
 	r := e.cfg.Redis
 	if r.Username != "" || r.Password != "" || r.DB != 0 || e.cfg.Application.Token.Algorithm != "HS256" {
 		return ""
@@ -127,7 +121,7 @@ func (e *Embedded) moreTokens(port int) string {
 	if port != config.DefaultPort {
 		command = fmt.Sprintf("GATEWAY_PORT=%d %s", port, command)
 	}
-	if r.Addr != embeddedRedis {
+	if r.Addr != defaultAddr {
 		command += fmt.Sprintf(` ARGS="-redis %s"`, r.Addr)
 	}
 	if e.cfg.Application.Token.JWTSecret != config.DemoSecret {
@@ -136,10 +130,10 @@ func (e *Embedded) moreTokens(port int) string {
 	return "; `" + command + "` in another terminal mints more tokens"
 }
 
-// introduce says where things are and how to send a first request.
-func (e *Embedded) introduce(ctx context.Context, listeners Listeners, out io.Writer) error {
-	port := listeners.Public.Addr().(*net.TCPAddr).Port         //nolint:forcetypeassert // Listen asked for TCP
-	metricsPort := listeners.Metrics.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // the same
+// Introduce writes the addresses of all servers and a command that sends a first
+// request, with a new token. The addresses are those of the gateway's listeners.
+func (e *Servers) Introduce(ctx context.Context, out io.Writer, public, metrics net.Addr) error {
+	port, metricsPort := portOf(public), portOf(metrics)
 	fmt.Fprintf(out, "gateway   http://localhost:%d   (/health, /ready)\n", port)
 	fmt.Fprintf(out, "metrics   %s://localhost:%d/metrics\n", e.cfg.Monitoring.Scheme, metricsPort)
 	fmt.Fprintf(out, "redis     %s   (embedded%s)\n", e.cfg.Redis.Addr, e.moreTokens(port))
@@ -155,7 +149,7 @@ func (e *Embedded) introduce(ctx context.Context, listeners Listeners, out io.Wr
 	client := redis.NewClient(&redis.Options{
 		Addr: e.cfg.Redis.Addr, Username: e.cfg.Redis.Username, Password: string(e.cfg.Redis.Password), DB: e.cfg.Redis.DB,
 	})
-	defer func() { _ = client.Close() }() // nothing is buffered
+	defer func() { _ = client.Close() }() // the client has no buffered data
 	minted, err := redisstore.Mint(ctx, client, redisstore.MintRequest{
 		Prefix: redisstore.TokenPrefix,
 		Secret: string(e.cfg.Application.Token.JWTSecret),
