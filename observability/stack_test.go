@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app/embedded"
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/embedded"
 )
 
 // result is what the traffic tool reports of one kind of request.

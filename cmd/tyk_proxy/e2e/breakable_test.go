@@ -21,15 +21,15 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// What a breakable collector does with an export.
+// The states of a breakable collector.
 const (
 	takes = iota
 	refuses
 	hangs
 )
 
-// breakable is an OTLP collector, over gRPC or HTTP, that a test can break in
-// several ways. It is down until it is told otherwise.
+// breakable is an OTLP collector over gRPC or HTTP with several kinds of
+// failure. At first it is down.
 type breakable struct {
 	collectorv1.UnimplementedTraceServiceServer
 
@@ -55,7 +55,7 @@ func newBreakable(tb testing.TB, scheme string) *breakable {
 	return c
 }
 
-// up starts the collector on its one port.
+// up starts the collector on its port.
 func (c *breakable) up() {
 	c.tb.Helper()
 	listener, err := net.Listen("tcp", c.addr)
@@ -74,7 +74,7 @@ func (c *breakable) up() {
 	go func() { _ = server.Serve(listener) }()
 }
 
-// down ends the collector and its connections.
+// down stops the collector and closes its connections.
 func (c *breakable) down() {
 	if c.stop != nil {
 		c.stop()
@@ -118,7 +118,7 @@ func (c *breakable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// receive keeps what it takes and returns the mood.
+// receive stores the spans if the collector works, and returns its state.
 func (c *breakable) receive(export *collectorv1.ExportTraceServiceRequest, tenant []string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,8 +149,8 @@ func (c *breakable) taken() int {
 	return len(c.spans)
 }
 
-// awaitAsked sends requests until the collector is asked to take some in its
-// present mood: gRPC may be between two attempts to connect.
+// awaitAsked sends requests until the collector receives an export in its
+// present state. gRPC may be waiting to reconnect.
 func (c *breakable) awaitAsked(p *program, jwt string, within time.Duration) {
 	c.tb.Helper()
 	eventually(c.tb, within, "the collector is asked", func() bool {
@@ -162,8 +162,8 @@ func (c *breakable) awaitAsked(p *program, jwt string, within time.Duration) {
 	})
 }
 
-// awaitNew sends requests until the trace of one of them has arrived: those
-// that wait in a full queue come first.
+// awaitNew sends requests until the trace of one of them has arrived. Older
+// traces in a full queue arrive first.
 func (c *breakable) awaitNew(p *program, jwt string, within time.Duration) {
 	c.tb.Helper()
 	var ids []string

@@ -10,9 +10,9 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// A Redis that is out of memory still reads and cannot count. What happens then
-// is the operator's choice; either way the answer, the metric and the log say
-// so, and it ends with the cause.
+// A Redis without free memory can read but not count. The configuration
+// decides whether requests pass. The answer, the metrics and the log show it,
+// and it ends when memory is free.
 func TestLimiterOutOfMemory(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))

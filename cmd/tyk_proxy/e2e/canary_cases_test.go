@@ -16,7 +16,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// secretRedis starts a Redis that wants the password, and puts records into it.
+// secretRedis starts a Redis with a password and stores records in it.
 func (c canaries) secretRedis(tb testing.TB, args ...string) (*storetest.Server, *redis.Client) {
 	tb.Helper()
 	server := storetest.StartRedis(tb, append([]string{"--requirepass", c["Redis password"]}, args...)...)
@@ -36,8 +36,8 @@ func (c canaries) secretRedis(tb testing.TB, args ...string) (*storetest.Server,
 	return server, client
 }
 
-// outcomes drives a gateway through all that can become of a request, and
-// searches each answer that is the gateway's own.
+// outcomes sends requests with every outcome, and searches the gateway's own
+// answers.
 func (c canaries) outcomes(t *testing.T, p *program) {
 	t.Helper()
 	key, secret, later := c["api key"], c["JWT secret"], time.Now().Add(time.Hour)
@@ -90,8 +90,8 @@ func (c canaries) outcomes(t *testing.T, p *program) {
 	}
 }
 
-// Nothing secret leaves: not in a span, a metric, a log line or an answer,
-// however a request ends.
+// No span, metric, log line or answer contains a secret, for any outcome of a
+// request.
 func TestCanary(t *testing.T) {
 	for _, format := range []string{"json", "console"} {
 		t.Run(format, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestCanary(t *testing.T) {
 			p := begin(t, cfg)
 			c.outcomes(t, p)
 			good := "Bearer " + c.jwt(t, c["api key"], c["JWT secret"], time.Now().Add(time.Hour))
-			// Redis says no, in its own words.
+			// Redis answers with error replies.
 			for _, command := range []string{
 				"ACL SETUSER default -getrange", "ACL SETUSER default +getrange -evalsha -eval",
 				"ACL SETUSER default +evalsha +eval resetkeys ~x", "ACL SETUSER default ~*",
@@ -136,13 +136,13 @@ func words(command string) []any {
 	return all
 }
 
-// A Redis that does not know a command repeats it with its arguments: the
-// password, or the key.
+// A Redis that does not know a command quotes its arguments, such as the
+// password or the key.
 func TestCanaryInRedisErrors(t *testing.T) {
 	for _, command := range []string{"HELLO", "AUTH", "GETRANGE", "EVALSHA"} {
 		t.Run(command, func(t *testing.T) {
 			c, spans := newCanaries(), startTap(t)
-			// Where nobody can log in there are no records, and none are needed.
+			// If the gateway cannot log in, it needs no records.
 			args := []string{"--rename-command", command, ""}
 			var server *storetest.Server
 			if command == "HELLO" || command == "AUTH" {
@@ -171,8 +171,7 @@ func TestCanaryInRedisErrors(t *testing.T) {
 	})
 }
 
-// What the program prints instead of serving shows no secret either, wherever
-// in the configuration an operator put it.
+// The errors about an invalid configuration contain no secret, in any key.
 func TestCanaryInFaults(t *testing.T) {
 	c := newCanaries()
 	secret, password := c["JWT secret"], c["Redis password"]
@@ -225,8 +224,8 @@ func TestCanaryInFaults(t *testing.T) {
 	}
 }
 
-// A collector's credentials stand in a variable that OpenTelemetry reads, and
-// repeats where it cannot.
+// OpenTelemetry quotes variables that it cannot parse, which may contain the
+// credentials of a collector.
 func TestCanaryInOTLPHeaders(t *testing.T) {
 	for _, format := range []string{"authorization: Bearer %s", "api-key=%s%%zz", "%s", "bad key %s=x"} {
 		c := canaries{"OTLP header": "canaryotlpheader0123456789abcdefghijklmnop"}

@@ -23,8 +23,8 @@ import (
 	"tyk_proxy/app/config"
 )
 
-// canaries are the secrets of one run: values that mean nothing and that
-// nothing the gateway says of its own may contain.
+// canaries are the secrets of one run: random values that no output of the
+// gateway may contain.
 type canaries map[string]string
 
 func newCanaries() canaries {
@@ -35,7 +35,7 @@ func newCanaries() canaries {
 	return c
 }
 
-// jwt returns a token that names the api key, and adds its parts to the canaries.
+// jwt returns a token with the api key, and adds its parts to the canaries.
 func (c canaries) jwt(tb testing.TB, key, secret string, expires time.Time) string {
 	tb.Helper()
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
@@ -50,14 +50,14 @@ func (c canaries) jwt(tb testing.TB, key, secret string, expires time.Time) stri
 	return text
 }
 
-// spellings are the forms in which a secret might leave: as it is, in
-// hexadecimal, escaped for a URL, and in base64, which begins in three ways.
+// spellings are the encodings of a secret to search for: plain, hexadecimal,
+// escaped for a URL, and base64 at three offsets.
 func spellings(secret string) []string {
 	all := make([]string, 0, 16)
 	all = append(all, secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
 		url.QueryEscape(secret), url.PathEscape(secret), strings.ToUpper(secret), strings.ToLower(secret))
 	for shift := range 3 {
-		// Only the middle is the same whatever stands before and behind.
+		// The first and last characters depend on the neighbouring bytes.
 		padded := append(make([]byte, shift), secret...)
 		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			text := encoding.EncodeToString(padded)
@@ -80,7 +80,7 @@ func (c canaries) wantNone(tb testing.TB, where, text string) {
 	}
 }
 
-// masked is a text that may be shown.
+// masked returns the text without secrets.
 func (c canaries) masked(text string) string {
 	for name, secret := range c {
 		for _, spelling := range spellings(secret) {
@@ -90,7 +90,7 @@ func (c canaries) masked(text string) string {
 	return text
 }
 
-// tap is a collector that also keeps what it was sent as it came.
+// tap is a collector that also stores the raw messages.
 type tap struct {
 	*collector
 
@@ -114,8 +114,8 @@ func startTap(tb testing.TB) *tap {
 	return c
 }
 
-// indiscreet is a backend that repeats all it was sent wherever a protocol has
-// room for it; X-Answer says where.
+// indiscreet is a backend that copies the whole request into a part of its
+// response. X-Answer selects the part.
 func indiscreet(tb testing.TB) string {
 	tb.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -155,8 +155,7 @@ func indiscreet(tb testing.TB) string {
 	return backend.URL
 }
 
-// send sends a request as a client would that has secrets everywhere, and
-// returns the answer's head and body as they came.
+// send sends a request with secrets in every part, and returns the raw answer.
 func (c canaries) send(tb testing.TB, base, method, path string, fields ...string) string {
 	tb.Helper()
 	conn := dialURL(tb, base)
@@ -186,8 +185,7 @@ func (c canaries) config(redis, target, collector string) config.Config {
 	return cfg
 }
 
-// startConsole starts a gateway whose log no program reads, on ports that are
-// known beforehand.
+// startConsole starts a gateway with the console log format, on known ports.
 func startConsole(tb testing.TB, cfg config.Config) *program {
 	tb.Helper()
 	cfg.Log.Format = "console"
@@ -224,7 +222,7 @@ func startConsole(tb testing.TB, cfg config.Config) *program {
 	return p
 }
 
-// settle ends a gateway and searches all that it has said.
+// settle stops a gateway and searches all of its output.
 func (c canaries) settle(tb testing.TB, p *program, spans *tap) {
 	tb.Helper()
 	for _, accept := range []string{"text/plain", "application/openmetrics-text; version=1.0.0"} {

@@ -20,7 +20,7 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// reality is what a gateway has told about a small mixed run.
+// reality is the telemetry of a small mixed run.
 type reality struct {
 	metrics string
 	spans   []*tracev1.Span
@@ -67,9 +67,8 @@ func observe(t *testing.T) reality {
 	return r
 }
 
-// The catalogue, from which the documentation, the dashboards and the alerts
-// take their names, says what is there, and nothing is there that it does not
-// say.
+// The catalogue is the source of the documentation, the dashboards and the
+// alerts. It must list everything that the gateway reports, and nothing else.
 func TestCatalogueIsReality(t *testing.T) {
 	r := observe(t)
 	t.Run("metrics", r.compareMetrics)
@@ -129,7 +128,7 @@ func (r reality) compareMetrics(t *testing.T) {
 	}
 }
 
-// entry returns which span of the catalogue a span is.
+// entry returns the row of the catalogue for a span.
 func entry(span *tracev1.Span) string {
 	switch {
 	case span.GetKind() == tracev1.Span_SPAN_KIND_SERVER:
@@ -169,7 +168,7 @@ func (r reality) compareSpans(t *testing.T) {
 			t.Errorf("no span %s was exported", s.Name)
 		}
 		for _, key := range s.Attributes {
-			// These two stages fail only where the program has a bug.
+			// These two stages fail only because of a bug.
 			never := key == "error.type" && (s.Name == "gateway.auth" || s.Name == "gateway.route_check")
 			if !seen[s.Name][string(key)] && !never {
 				t.Errorf("no span %s has the attribute %s", s.Name, key)

@@ -17,11 +17,11 @@ import (
 	"tyk_proxy/middleware/redisstore"
 )
 
-// askTimeout is far beyond every budget of the gateway: a test that meets it
-// has found a request that hangs.
+// askTimeout is far longer than every timeout of the gateway. A request that
+// exceeds it hangs.
 const askTimeout = 30 * time.Second
 
-// answer is a response that was read to its end.
+// answer is a response with its whole body.
 type answer struct {
 	status int
 	header http.Header
@@ -40,8 +40,8 @@ func (p *program) ask(method, path, jwt string) answer {
 	return askURL(p.tb, method, p.base+path, jwt)
 }
 
-// dialURL opens a connection, for what http.Client would not send, until the end
-// of the test.
+// dialURL opens a connection until the end of the test, for requests that
+// http.Client cannot send.
 func dialURL(tb testing.TB, url string) net.Conn {
 	tb.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -53,8 +53,7 @@ func dialURL(tb testing.TB, url string) net.Conn {
 	return conn
 }
 
-// askURL uses a connection of its own, so that no test depends on what an
-// earlier request left open.
+// askURL uses a new connection, so that requests do not depend on each other.
 func askURL(tb testing.TB, method, url, jwt string) answer {
 	tb.Helper()
 	got, err := tryURL(method, url, jwt)
@@ -86,7 +85,7 @@ func tryURL(method, url, jwt string) (answer, error) {
 	}, err
 }
 
-// reason returns what a refusal says, or "" where the answer is none.
+// reason returns the reason of a problem document, or "" for any other answer.
 func (a answer) reason() string {
 	var problem middleware.Problem
 	if a.header.Get("Content-Type") != "application/problem+json" || json.Unmarshal([]byte(a.body), &problem) != nil {

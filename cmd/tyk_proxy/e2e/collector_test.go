@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector is an OTLP/HTTP receiver that keeps the spans it is sent. Like a
-// real one it knows one path only (OTLP specification, "OTLP/HTTP Request").
+// collector is an OTLP/HTTP receiver that stores spans. Like a real one it
+// serves one path only (OTLP specification, "OTLP/HTTP Request").
 type collector struct {
 	url string
 
@@ -50,8 +50,8 @@ func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-// requests returns how many traces have a server span and, among them, how
-// many have a span of the last stage: one and the same where nothing was lost.
+// requests returns the number of traces with a server span, and the number of
+// those with a span of the last stage. They are equal if no span was lost.
 func (c *collector) requests(tb testing.TB) (served, proxied int) {
 	tb.Helper()
 	c.mu.Lock()
@@ -77,8 +77,8 @@ func (c *collector) requests(tb testing.TB) (served, proxied int) {
 	return served, proxied
 }
 
-// startDeadCollector returns the URL of a collector that takes connections and
-// never answers.
+// startDeadCollector returns the URL of a collector that accepts connections
+// and never answers.
 func startDeadCollector(tb testing.TB) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,9 +10,9 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// crowd sends requests over as many connections at once, each as often as told
-// or until a time, and returns the number of answers by status. A broken
-// connection is status 0.
+// crowd sends requests over many connections, a number of times each or until
+// a deadline, and returns the number of answers by status. A connection error
+// has status 0.
 func (p *program) crowd(jwt string, connections, each int, until time.Time) map[int]int {
 	p.tb.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: connections}
@@ -38,8 +38,8 @@ func (p *program) crowd(jwt string, connections, each int, until time.Time) map[
 	return statuses
 }
 
-// TestCrowd: with Redis well, nobody of a crowd is told otherwise, whether the
-// gateway has just started or has been busy.
+// If Redis works, all of many concurrent requests succeed, both after the
+// start and under load.
 func TestCrowd(t *testing.T) {
 	crowds := []int{100, 300, 1000}
 	if raced() {

@@ -12,8 +12,7 @@ import (
 	"tyk_proxy/app/config"
 )
 
-// make run, from outside: the line to paste works as it is printed, and
-// Ctrl-C ends everything.
+// The command that -embedded prints works, and SIGINT stops everything.
 func TestEmbedded(t *testing.T) {
 	redis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +35,8 @@ func TestEmbedded(t *testing.T) {
 	p.signal(os.Interrupt)
 	p.wantExit(0, stopWithin)
 
-	// Where the port is taken nothing else is started, and the error says so.
+	// If the port is in use the program starts nothing else, and its error has
+	// the address.
 	if redis, err = net.Listen("tcp", cfg.Redis.Addr); err != nil {
 		t.Fatal(err)
 	}

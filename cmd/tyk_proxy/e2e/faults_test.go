@@ -13,24 +13,23 @@ import (
 )
 
 const (
-	// exportTimeout is what these tests set: shorter than the default, so that
-	// an outage takes seconds.
+	// exportTimeout is shorter than the default, so that the tests are faster.
 	exportTimeout = 3 * time.Second
-	// backWithin is how soon spans arrive again: an export that hangs has to
-	// end, and gRPC waits up to five seconds between two attempts to connect.
+	// backWithin is the time until spans arrive after an outage: a hanging
+	// export must end, and gRPC waits up to five seconds to reconnect.
 	backWithin = 30 * time.Second
 )
 
-// faultsConfig is a gateway whose collector is a test's, and the variable that
-// sets exportTimeout.
+// faultsConfig is a configuration with a collector of the test, and the
+// variable that sets exportTimeout.
 func faultsConfig(redis, target, endpoint string) (cfg config.Config, env []string) {
 	cfg = testConfig(redis, target)
 	cfg.Telemetry.Traces.Endpoint = endpoint
 	return cfg, []string{"OTEL_EXPORTER_OTLP_TIMEOUT=3000"}
 }
 
-// A collector may be away, refuse or hang: no request notices, what was lost
-// is counted, and spans flow again by themselves.
+// A collector can be down, refuse or hang. Requests are not affected, lost
+// spans are counted, and the export recovers.
 func TestCollectorFaults(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"grpc", "http"} {
@@ -51,7 +50,7 @@ func TestCollectorFaults(t *testing.T) {
 			t.Log("hangs")
 			c.set(hangs)
 			c.awaitAsked(p, token, backWithin)
-			// More traces than the queue holds, which is 2048.
+			// These are more traces than the queue of 2048 holds.
 			outage(t, p, token, 2600, "failed", "dropped")
 			t.Log("is back")
 			c.set(takes)
@@ -62,8 +61,8 @@ func TestCollectorFaults(t *testing.T) {
 			c.up()
 			c.awaitNew(p, token, backWithin)
 
-			// Not equal: an export whose reply came too late, or was cut off by the
-			// restart, has arrived and counts as failed.
+			// The numbers are not equal: an export without a reply has
+			// arrived, but counts as failed.
 			eventually(t, startWithin, "what is counted as exported has arrived, and what arrived is counted", func() bool {
 				counted := p.fates("spans")
 				exported, taken := counted["exported"], c.taken()
@@ -75,8 +74,8 @@ func TestCollectorFaults(t *testing.T) {
 	}
 }
 
-// outage sends requests, of which none must notice, and waits until spans are
-// counted under the fates.
+// outage sends requests, none of which may be affected, and waits until spans
+// are counted with the fates.
 func outage(t *testing.T, p *program, jwt string, requests int, fates ...string) {
 	t.Helper()
 	before := p.fates("spans")
@@ -98,7 +97,8 @@ func outage(t *testing.T, p *program, jwt string, requests int, fates ...string)
 	})
 }
 
-// However a collector fails, the stop keeps to its budget and is a clean one.
+// The stop ends in time and without an error for every failure of the
+// collector.
 func TestStopWithBrokenCollector(t *testing.T) {
 	t.Parallel()
 	redis, backend := storetest.StartRedis(t), echo(t)
@@ -113,7 +113,8 @@ func TestStopWithBrokenCollector(t *testing.T) {
 				t.Parallel()
 				c := newBreakable(t, scheme)
 				breaks(c)
-				// The default export timeout is longer than the stop may take.
+				// The default export timeout is longer than the timeout of the
+				// stop.
 				cfg, _ := faultsConfig(redis.Addr, backend, c.url)
 				p := start(t, cfg)
 				p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
@@ -124,7 +125,7 @@ func TestStopWithBrokenCollector(t *testing.T) {
 	}
 }
 
-// listenOnly takes connections and never says a word.
+// listenOnly accepts connections and never answers.
 func (c *breakable) listenOnly() {
 	listener, err := net.Listen("tcp", c.addr)
 	if err != nil {

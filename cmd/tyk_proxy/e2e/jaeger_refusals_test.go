@@ -21,7 +21,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// faulty is a backend that does as the query asks.
+// faulty is a backend that fails as the query says.
 func faulty(tb testing.TB) string {
 	tb.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,7 +42,7 @@ func faulty(tb testing.TB) string {
 	return backend.URL
 }
 
-// stall sends a body that never arrives whole.
+// stall sends a part of the body only.
 func (p *program) stall(jwt string) answer {
 	p.tb.Helper()
 	conn := dialURL(p.tb, p.base)
@@ -60,8 +60,8 @@ func (p *program) stall(jwt string) answer {
 	return answer{status: response.StatusCode, header: response.Header, body: string(body)}
 }
 
-// Whoever reports a refusal with the trace id of its body can be told why, at
-// ratio 0 too.
+// The trace id in the body of any refusal leads to its trace, also with ratio
+// 0.
 func TestEveryRefusalIsInJaeger(t *testing.T) {
 	j, redis := startJaeger(t), storetest.StartRedis(t)
 	cfg := tracedConfig(j, redis.Addr, faulty(t), "problems")
@@ -115,7 +115,7 @@ func TestEveryRefusalIsInJaeger(t *testing.T) {
 	}
 }
 
-// checkRefusal finds a refusal's trace by its body.
+// checkRefusal finds the trace of a refusal by the trace id in the body.
 func checkRefusal(t *testing.T, j *jaeger, got answer) {
 	t.Helper()
 	var problem middleware.Problem

@@ -12,13 +12,15 @@ import (
 	"tyk_proxy/observability/jaegertest"
 )
 
-// tracesWithin is how long a trace may take from its request into Jaeger.
+// tracesWithin is the longest time from a request until its trace is in
+// Jaeger.
 const tracesWithin = 20 * time.Second
 
-// searchDepth is more than any test has and less than Jaeger's max_traces.
+// searchDepth is more than the traces of any test and less than Jaeger's
+// max_traces.
 const searchDepth = 29_000
 
-// jaeger is a Jaeger process of one test.
+// jaeger is the Jaeger process of a test.
 type jaeger struct {
 	tb    testing.TB
 	otlp  string // host:port of OTLP over gRPC
@@ -31,7 +33,7 @@ func startJaeger(tb testing.TB) *jaeger {
 	return &jaeger{tb: tb, otlp: server.OTLP, query: server.Query}
 }
 
-// jaegerTrace is what the tests read of a trace in the query API's JSON.
+// jaegerTrace has the fields of the query API's JSON that the tests use.
 type jaegerTrace struct {
 	ID        string       `json:"traceID"`
 	Spans     []jaegerSpan `json:"spans"`
@@ -56,7 +58,7 @@ type jaegerSpan struct {
 	} `json:"logs"`
 }
 
-// jaegerTags are a list in JSON; no key occurs twice.
+// jaegerTags is a list in JSON. No key occurs twice.
 type jaegerTags map[string]string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -78,7 +80,7 @@ func (t *jaegerTags) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// traces asks the query API; what it does not know is no trace.
+// traces queries Jaeger. An unknown trace is not an error.
 func (j *jaeger) traces(path string) []jaegerTrace {
 	j.tb.Helper()
 	got := askURL(j.tb, http.MethodGet, j.query+path, "")
@@ -94,7 +96,7 @@ func (j *jaeger) traces(path string) []jaegerTrace {
 	return found.Data
 }
 
-// ofService returns all traces of a service and how many spans they have.
+// ofService returns all traces of a service and the number of their spans.
 func (j *jaeger) ofService(service string) (traces []jaegerTrace, spans int) {
 	j.tb.Helper()
 	traces = j.traces("/api/traces?" + url.Values{"service": {service}, "limit": {strconv.Itoa(searchDepth)}}.Encode())
@@ -104,7 +106,7 @@ func (j *jaeger) ofService(service string) (traces []jaegerTrace, spans int) {
 	return traces, spans
 }
 
-// await returns a trace as soon as it has so many spans: they arrive one by one.
+// await waits until a trace has the number of spans, which arrive separately.
 func (j *jaeger) await(id string, spans int) jaegerTrace {
 	j.tb.Helper()
 	have := 0

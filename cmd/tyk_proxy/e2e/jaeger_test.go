@@ -22,8 +22,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// tracedConfig is testConfig with traces sent to Jaeger. No request of a test is
-// to be kept because the machine was busy.
+// tracedConfig is testConfig with Jaeger as the collector. It keeps no slow
+// requests, because the machine may be slow.
 func tracedConfig(j *jaeger, redis, target, service string) config.Config {
 	cfg := testConfig(redis, target)
 	cfg.Telemetry.ServiceName = service
@@ -32,7 +32,7 @@ func tracedConfig(j *jaeger, redis, target, service string) config.Config {
 	return cfg
 }
 
-// The shape of one allowed request, as an operator finds it in Jaeger.
+// The complete trace of an allowed request in Jaeger.
 func TestTraceInJaeger(t *testing.T) {
 	j, redis := startJaeger(t), storetest.StartRedis(t)
 	traceparents := make(chan string, 2)
@@ -44,7 +44,7 @@ func TestTraceInJaeger(t *testing.T) {
 	cfg.Redis.ClientSideCache = false // a record from memory is no command, and no span
 	p := start(t, cfg)
 	token := mint(t, cfg, 10)
-	// The first request also dials, and loads the limiter's script.
+	// The first request also dials and loads the limiter's script.
 	p.get("/api/v1/test", token.JWT).want(t, http.StatusOK, "")
 	<-traceparents
 	got := p.get("/api/v1/test?q=1", token.JWT)
@@ -95,9 +95,9 @@ server GET /api/v1/test [gateway.key.id=<hex> gateway.reason=forwarded gateway.s
 	}
 }
 
-// outline draws a trace as a tree, siblings in the order in which they began.
-// Spans of our own show all their attributes, those of libraries what they have
-// in common with them. What differs from run to run is replaced.
+// outline returns a trace as a tree, siblings in order of their start. It has
+// all attributes of the gateway's spans, and those of libraries that the
+// gateway's spans have too. Values that differ between runs are replaced.
 func outline(trace jaegerTrace, parent, indent string) string {
 	shared := []string{"http.route", "http.response.status_code", "error", "error.type"}
 	var b strings.Builder
@@ -134,7 +134,7 @@ func stageOf(s jaegerSpan) int {
 	return slices.Index(middleware.StageNames(), strings.TrimPrefix(s.Name, "gateway."))
 }
 
-// checkStages asserts that each stage ended before the next began.
+// checkStages checks that each stage ended before the next began.
 func checkStages(t *testing.T, trace jaegerTrace) {
 	t.Helper()
 	begins := make(map[string]int64)
@@ -156,7 +156,7 @@ func checkStages(t *testing.T, trace jaegerTrace) {
 	}
 }
 
-// At ratio 0 all that is exported is what was refused.
+// With ratio 0 only refused requests are exported.
 func TestOnlyRefusalsInJaeger(t *testing.T) {
 	const allowed, refused = 1000, 5
 	j := startJaeger(t)
@@ -192,7 +192,7 @@ func TestOnlyRefusalsInJaeger(t *testing.T) {
 	}
 }
 
-// Of a flood of 429s that the ratio did not choose, a bounded number is kept.
+// The number of kept traces is limited while there are many refusals.
 func TestFloodInJaeger(t *testing.T) {
 	const each = 20
 	flood := 100_000
@@ -228,7 +228,7 @@ func TestFloodInJaeger(t *testing.T) {
 	})
 }
 
-// Whoever clicks on an exemplar in a dashboard finds its trace.
+// The trace of every exemplar is in Jaeger.
 func TestExemplarsInJaeger(t *testing.T) {
 	j := startJaeger(t)
 	cfg := tracedConfig(j, storetest.StartRedis(t).Addr, echo(t), "exemplars")

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// load is how many requests ended.
+// load is the result of hammer.
 type load struct {
 	statuses map[int]int
 	slowest  time.Duration
 }
 
-// hammer sends n requests for /api/v1/test from several clients, each over a
-// connection that it keeps.
+// hammer sends n requests for /api/v1/test from several clients, each over one
+// connection.
 func (p *program) hammer(jwt string, n int) load {
 	p.tb.Helper()
 	const clients = 4
@@ -69,14 +69,14 @@ func askOn(client *http.Client, url, jwt string) (status int, err error) {
 	return response.StatusCode, err
 }
 
-// raced reports whether the race detector is on, which makes everything slower
-// by an order of magnitude.
+// raced reports whether the race detector is on, which makes everything about
+// ten times slower.
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-// scrape returns the metrics in the format that carries exemplars.
+// scrape returns the metrics in the OpenMetrics format, which has exemplars.
 func (p *program) scrape() string {
 	p.tb.Helper()
 	request, err := http.NewRequest(http.MethodGet, p.metrics+"/metrics", http.NoBody)
@@ -96,8 +96,8 @@ func (p *program) scrape() string {
 	return string(text)
 }
 
-// fates returns gateway_telemetry_traces_total or gateway_telemetry_spans_total
-// by fate.
+// fates returns gateway_telemetry_traces_total or
+// gateway_telemetry_spans_total by fate.
 func (p *program) fates(of string) map[string]int {
 	p.tb.Helper()
 	line := regexp.MustCompile(`(?m)^gateway_telemetry_` + of + `_total\{gateway_telemetry_fate="(\w+)"\} (\S+)`)
@@ -112,8 +112,8 @@ func (p *program) fates(of string) map[string]int {
 	return found
 }
 
-// awaitFates waits until so many traces have been decided about: a request is
-// counted after its answer.
+// awaitFates waits until that many traces are counted. A request is counted
+// after its answer.
 func awaitFates(tb testing.TB, p *program, traces int) map[string]int {
 	tb.Helper()
 	var found map[string]int

@@ -10,8 +10,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// The standard variables speak where the configuration is silent, and only
-// there.
+// The standard variables of OpenTelemetry apply if, and only if, the
+// configuration has no value.
 func TestOtelEnvironment(t *testing.T) {
 	for _, tt := range []struct{ scheme, protocol string }{{"grpc", "grpc"}, {"http", "http/protobuf"}} {
 		for configured, service := range map[bool]string{false: "from-env", true: "from-config"} {

@@ -50,7 +50,7 @@ const (
 	stopWithin  = 10 * time.Second // for a stop that has nothing to wait for
 )
 
-// program is one run of the gateway as a process of its own.
+// program is a gateway process.
 type program struct {
 	tb      testing.TB
 	cmd     *exec.Cmd
@@ -95,7 +95,7 @@ func startWith(tb testing.TB, cfg config.Config, env []string, flags ...string) 
 	return p
 }
 
-// reachable turns the address of a listener on all interfaces into a URL.
+// reachable returns the loopback URL of a listener on all interfaces.
 func reachable(tb testing.TB, addr string) string {
 	tb.Helper()
 	_, port, err := net.SplitHostPort(addr)
@@ -112,7 +112,7 @@ func (p *program) signal(sig os.Signal) {
 	}
 }
 
-// wantExit waits for the end of the program and returns how long it took.
+// wantExit waits until the program ends and returns how long it waited.
 func (p *program) wantExit(code int, within time.Duration) time.Duration {
 	p.tb.Helper()
 	begun := time.Now()
@@ -127,7 +127,7 @@ func (p *program) wantExit(code int, within time.Duration) time.Duration {
 	return time.Since(begun)
 }
 
-// logged returns the values of a field of the log lines written so far.
+// logged returns the values of a field of all log lines.
 func (p *program) logged(field string) []string {
 	var values []string
 	for line := range strings.Lines(p.stderr.String()) {
@@ -142,7 +142,7 @@ func (p *program) logged(field string) []string {
 	return values
 }
 
-// ending is how a program ended that was not meant to keep running.
+// ending is the result of a program that was run to its end.
 type ending struct {
 	code           int
 	stdout, stderr string
@@ -162,19 +162,18 @@ func runOnce(tb testing.TB, env []string, args ...string) ending {
 	return ending{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// command is the program with an environment in which only env speaks to it.
+// command returns the program with an environment that has only env for it.
 func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "TYK_PROX_") || strings.HasPrefix(entry, "OTEL_")
 	})
-	// The race detector would sleep a second before each exit.
+	// By default the race detector sleeps a second before each exit.
 	cmd.Env = append(append(cmd.Env, "GORACE=atexit_sleep_ms=0"), env...)
 	return cmd
 }
 
-// transcript keeps what a program writes and reports the line that says where
-// it serves.
+// transcript stores the output of a program and sends the log line "serving".
 type transcript struct {
 	serving chan logLine // nil where no such line is looked for
 
@@ -213,7 +212,7 @@ func (t *transcript) String() string {
 	return string(t.text)
 }
 
-// testConfig is a configuration on free ports, with a secret of its own and
+// testConfig is a configuration on free ports, with a random secret and
 // without a drain delay.
 func testConfig(redis, target string) config.Config {
 	cfg := config.Default()
@@ -221,7 +220,7 @@ func testConfig(redis, target string) config.Config {
 	cfg.Application.Token.JWTSecret = config.Secret(rand.Text() + rand.Text())
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
-	// A busy machine is not an outage.
+	// A slow machine must not cause timeouts.
 	cfg.Redis.Timeout = config.Duration(500 * time.Millisecond)
 	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
 	cfg.Log = config.Log{Level: "Debug", Format: "json"}
@@ -247,7 +246,7 @@ func writeText(tb testing.TB, name, text string) string {
 	return path
 }
 
-// eventually asks until the answer is yes.
+// eventually polls until the condition is true.
 func eventually(tb testing.TB, within time.Duration, what string, yes func() bool) {
 	tb.Helper()
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {

@@ -16,7 +16,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// echo is a backend that answers with the path it was asked for.
+// echo is a backend that answers with the request's path.
 func echo(tb testing.TB) string {
 	tb.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,7 +26,7 @@ func echo(tb testing.TB) string {
 	return backend.URL
 }
 
-// A token's whole life, as its holder sees it.
+// A token is minted, used up to its limit, revoked and unknown.
 func TestTokenLife(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
@@ -66,15 +66,15 @@ func TestTokenLife(t *testing.T) {
 			t.Errorf("the log contains the %s", name)
 		}
 	}
-	// A request's line follows its answer.
+	// The log line follows the answer.
 	eventually(t, time.Second, "the log has the reasons", func() bool {
 		return strings.HasSuffix(strings.Join(p.logged("gateway.reason"), " "),
 			"forwarded rate_limited route_not_allowed path_ambiguous token_unknown")
 	})
 }
 
-// checkRetryAfter holds the three ways in which a 429 says when to come back
-// against each other and against the clock.
+// checkRetryAfter compares the three headers of a 429 with each other and with
+// the clock.
 func checkRetryAfter(t *testing.T, refused answer, before, after time.Time) {
 	t.Helper()
 	wait, err := strconv.Atoi(refused.header.Get("Retry-After"))
@@ -98,7 +98,7 @@ func checkRetryAfter(t *testing.T, refused answer, before, after time.Time) {
 	}
 }
 
-// A client that waits as long as it is told is served again.
+// A client that waits for Retry-After is served again.
 func TestRetryAfterIsEnough(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.RateLimit.Window = config.Duration(2 * time.Second)
@@ -123,8 +123,8 @@ func TestChangedJWT(t *testing.T) {
 	token := mint(t, cfg, 100)
 	parts := strings.Split(token.JWT, ".")
 	for i, name := range []string{"header", "claims", "signature"} {
-		// All bytes but the last carry six bits each; the last may carry fewer,
-		// and what it carries besides is refused as malformed.
+		// All characters but the last encode six bits each. The last may
+		// encode fewer, and a token with other bits set is malformed.
 		for _, at := range []int{0, len(parts[i]) / 2, len(parts[i]) - 1} {
 			changed := []byte(parts[i])
 			changed[at] = map[bool]byte{true: 'B', false: 'A'}[changed[at] == 'A']
@@ -138,7 +138,7 @@ func TestChangedJWT(t *testing.T) {
 	p.get("/api/v1/test", token.JWT).want(t, http.StatusOK, "")
 }
 
-// An outage is 503, never a bad token, and ends by itself.
+// An outage of Redis is a 503, never a 401, and ends without a restart.
 func TestRedisOutage(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	cfg := testConfig(redis.Addr, echo(t))
@@ -165,8 +165,8 @@ func TestRedisOutage(t *testing.T) {
 	})
 }
 
-// A Redis that takes connections and never answers is the worse outage: every
-// wait has to end by our own clock.
+// If Redis accepts connections and never answers, every wait must end by the
+// gateway's timeouts.
 func TestRedisBlackHole(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	cfg := testConfig(redis.Addr, echo(t))
@@ -180,7 +180,8 @@ func TestRedisBlackHole(t *testing.T) {
 		for _, path := range []string{"/ready", "/api/v1/test"} {
 			got := p.get(path, token.JWT)
 			got.want(t, http.StatusServiceUnavailable, "store_unavailable")
-			// redis.timeout bounds a command with its dial; the rest is slack.
+			// redis.timeout limits a command and its dial. The rest is
+			// tolerance.
 			if got.took > 2*time.Second {
 				t.Errorf("%s took %s with redis.timeout %s", path, got.took, cfg.Redis.Timeout)
 			}

@@ -14,8 +14,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// An operator who has made five mistakes learns of five, not of one at a time:
-// first of all that concern the structure, then of all that concern the values.
+// The program reports all faults at once: first all of the structure, then all
+// of the values.
 func TestAllFaultsAtOnce(t *testing.T) {
 	for file, keys := range map[string][]string{
 		`{"redis":{"adr":"localhost:6379"},"log":{"level":3},"application":{"token":{"jwt_secrt":"much too short"}}}`: {
@@ -109,7 +109,7 @@ func TestProbesAndMetrics(t *testing.T) {
 			t.Errorf("POST %s: %d, Allow %q", path, got.status, got.header.Get("Allow"))
 		}
 	}
-	// Only the exact paths are probes: the rest is the pipeline's to judge.
+	// Only the exact paths are probes. The pipeline decides about all others.
 	for _, path := range []string{"/health/", "//health", "/ready/x", "/metrics"} {
 		p.get(path, "").want(t, http.StatusUnauthorized, "credentials_missing")
 	}
@@ -130,7 +130,7 @@ func TestProbesAndMetrics(t *testing.T) {
 	}
 }
 
-// A gateway that starts before its Redis becomes ready by itself.
+// A gateway that starts before Redis becomes ready without a restart.
 func TestStartsWithoutRedis(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	redis.Stop()

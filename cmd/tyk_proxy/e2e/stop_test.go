@@ -17,12 +17,12 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// notReadyWithin is how soon after SIGTERM load balancers must be told.
-// It takes microseconds; a busy test machine takes its time to look.
+// notReadyWithin is the limit for /ready to change after SIGTERM. It takes
+// microseconds, but the test machine may be slow.
 const notReadyWithin = time.Second
 
-// gate is a backend that holds requests for /api/v1/test until it is opened.
-// What it answers is long enough that a cut would show.
+// gate is a backend that blocks requests for /api/v1/test until it is opened.
+// Its body is long enough to detect truncation.
 type gate struct {
 	url    string
 	inside atomic.Int64
@@ -47,8 +47,8 @@ func startGate(tb testing.TB) *gate {
 	return g
 }
 
-// hold sends n requests that the gate holds. Once it has them all, hold
-// returns a function that waits for their answers.
+// hold sends n requests that the gate blocks, and waits until it has them all.
+// It returns a function that waits for their answers.
 func (g *gate) hold(tb testing.TB, p *program, jwt string, n int64) func() []result {
 	tb.Helper()
 	results := make([]result, n)
@@ -65,9 +65,8 @@ type result struct {
 	err    error
 }
 
-// The promise of the whole stop: readiness flips first, late requests are
-// still served, the listener closes, what is in flight ends, and its telemetry
-// arrives.
+// After SIGTERM /ready changes first, new requests are still served, the
+// listener closes, requests in flight end, and their telemetry is exported.
 func TestTerminationLosesNothing(t *testing.T) {
 	const inFlight = 100
 	backend, spans := startGate(t), startCollector(t)
@@ -115,7 +114,7 @@ func TestTerminationLosesNothing(t *testing.T) {
 	}
 }
 
-// Ctrl-C is a person waiting: no load balancer has to notice anything.
+// After SIGINT there is no drain delay.
 func TestInterruptSkipsDrainDelay(t *testing.T) {
 	backend := startGate(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
@@ -134,8 +133,8 @@ func TestInterruptSkipsDrainDelay(t *testing.T) {
 	p.wantExit(0, stopWithin)
 }
 
-// A second signal ends at once whatever is waited for: the drain delay, a
-// request that never ends, or a collector that never answers.
+// A second signal ends every wait: the drain delay, a request that never ends,
+// and a collector that never answers.
 func TestSecondSignal(t *testing.T) {
 	const atOnce = 2 * time.Second
 	redis := storetest.StartRedis(t)
@@ -166,8 +165,8 @@ func TestSecondSignal(t *testing.T) {
 	})
 }
 
-// A collector that is down must not hold the exit for long, nor make a stop
-// that lost no request a failure.
+// If the collector is down, the stop takes not much longer and is still a
+// success.
 func TestDeadCollector(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
@@ -177,8 +176,8 @@ func TestDeadCollector(t *testing.T) {
 	p.wantExit(0, stopWithin)
 }
 
-// Connections on which nothing was ever asked are not requests: they neither
-// hold the exit beyond its limit nor make it a failure, nor cost the telemetry.
+// Connections without a request do not delay the stop beyond its limit, are
+// not errors, and do not prevent the export of spans.
 func TestSilentConnections(t *testing.T) {
 	spans := startCollector(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))

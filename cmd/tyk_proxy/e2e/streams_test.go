@@ -17,9 +17,9 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// startStreams is a backend that on /api/v1/test sends an event every 50 ms
-// without end, or for as long as a query asks, and on /api/v1/test2 agrees to
-// talk WebSocket and then echoes bytes: frames are no business of a gateway.
+// startStreams is a backend with an event stream at /api/v1/test, with an
+// event every 50 ms without end or for the time in the query, and with a
+// WebSocket at /api/v1/test2 that echoes bytes.
 func startStreams(tb testing.TB) string {
 	tb.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +113,7 @@ func (u *upgraded) echoes(tb testing.TB) {
 	}
 }
 
-// The timeouts are for requests; a stream that moves outlives all of them.
+// A stream that makes progress outlives all timeouts.
 func TestStreamsOutliveTimeouts(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
 	cfg.ServerTimeouts.ReadHeaderTimeout = config.Duration(time.Second)
@@ -140,7 +140,7 @@ func TestWebSocketAtTermination(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	eventually(t, time.Second, "draining", func() bool { return p.get("/ready", "").reason() == "draining" })
 	early.echoes(t)
-	// "Connection: close" beside "Connection: Upgrade" contradicts itself.
+	// "Connection: close" contradicts "Connection: Upgrade".
 	late := upgrade(t, p, token.JWT)
 	if late.close {
 		t.Error(`an upgrade during the drain delay is answered "Connection: close"`)
@@ -157,8 +157,8 @@ func TestWebSocketAtTermination(t *testing.T) {
 	}
 }
 
-// A stream that would end by itself soon gets the time; one that would not is
-// cut when the time is over, which the exit code and the client both tell.
+// At the stop a stream may end by itself within the shutdown timeout. After
+// that it is aborted, and both the exit code and the client show it.
 func TestEventStreamAtTermination(t *testing.T) {
 	redis, backend := storetest.StartRedis(t), startStreams(t)
 	t.Run("ends in time", func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 	})
 }
 
-// An upstream that never answers holds the exit for the shutdown timeout only.
+// An upstream that never answers delays the exit by the shutdown timeout only.
 func TestStuckUpstreamAtTermination(t *testing.T) {
 	backend := startGate(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
@@ -204,7 +204,8 @@ func TestStuckUpstreamAtTermination(t *testing.T) {
 	}
 }
 
-// wantShutDown holds that a request which the stop ended says so itself.
+// wantShutDown checks that a request which the stop aborted was answered with
+// 503.
 func wantShutDown(t *testing.T, r result) {
 	t.Helper()
 	if r.err != nil || r.answer.status != http.StatusServiceUnavailable || r.answer.reason() != "shutting_down" {

@@ -14,8 +14,8 @@ import (
 
 var traceIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// interim is a backend that says 103 before it answers, claims a trace id of
-// its own, and on /api/v1/test2 switches protocols or breaks off.
+// interim is a backend that answers 103 first and sends its own trace id. On
+// /api/v1/test2 it switches protocols or aborts.
 func interim(tb testing.TB) string {
 	tb.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +36,7 @@ func interim(tb testing.TB) string {
 	return backend.URL
 }
 
-// final sends a request and returns the head of the answer that is not interim.
+// final sends a request and returns the head of the final response.
 func final(tb testing.TB, p *program, path string, fields ...string) *http.Response {
 	tb.Helper()
 	conn := dialURL(tb, p.base)
@@ -52,8 +52,7 @@ func final(tb testing.TB, p *program, path string, fields ...string) *http.Respo
 	}
 }
 
-// Every answer of the pipeline says under which id it can be found: the
-// gateway's, once, whatever the backend said.
+// Every response of the pipeline has the gateway's trace id exactly once.
 func TestTraceID(t *testing.T) {
 	redis, backend := storetest.StartRedis(t), interim(t)
 	for _, header := range []string{"X-Trace-Id", "Request-Trace", ""} {
@@ -92,7 +91,7 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-// Trace context that is too large is the client's mistake, not a fault.
+// Too large trace context is refused like any large header.
 func TestOversizeTraceContext(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
@@ -108,8 +107,8 @@ func TestOversizeTraceContext(t *testing.T) {
 	}
 }
 
-// An upgraded connection is a 101 in the metrics, too, and one that breaks
-// off is counted.
+// The metrics count an upgraded connection as 101, and an aborted response
+// too.
 func TestMetricsOfUnusualEnds(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, interim(t))
 	p := start(t, cfg)
