@@ -216,7 +216,8 @@ func goFiles(t *testing.T) map[string][]byte {
 func TestTopLevel(t *testing.T) {
 	allowed := []string{
 		"cmd", "app", "middleware", "telemetry", "observability", "tools",
-		"config.json", ".env.example", "Dockerfile", "docker-compose.yml", "Makefile", "go.mod", "go.sum", "README.md", "CONTRIBUTING.md", "SECURITY.md",
+		"config.json", ".env.example", "Dockerfile", "docker-compose.yml", "Makefile", "go.mod", "go.sum", "README.md",
+		"CONTRIBUTING.md", "SECURITY.md",
 		".ci", ".golangci.yml", ".github", "CHANGELOG.md", "LICENSE", ".dockerignore", ".gitignore", ".git",
 	}
 	ignored := ignoredAtTop(t)

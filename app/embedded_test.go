@@ -90,7 +90,7 @@ func TestEmbedded(t *testing.T) {
 }
 
 // token-gen can use the embedded Redis, and records expire.
-func TestEmbeddedTakesMoreTokens(t *testing.T) {
+func TestEmbeddedAcceptsMoreTokens(t *testing.T) {
 	cfg := embeddedConfig(t)
 	r := startRun(t, cfg, Options{Embedded: true})
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
@@ -113,7 +113,7 @@ func TestEmbeddedTakesMoreTokens(t *testing.T) {
 	deadline := time.Now().Add(4 * time.Second)
 	for r.get(r.gateway+"/mine/x", short.JWT).reason != "token_unknown" {
 		if time.Now().After(deadline) {
-			t.Fatal("a record with a TTL of 2 s outlives it")
+			t.Fatal("a record with a TTL of 2 s has not expired")
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

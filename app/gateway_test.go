@@ -193,7 +193,7 @@ func TestRedisOverTLS(t *testing.T) {
 }
 
 // NewGateway checks the files again, and its error names the key.
-func TestUnusableFiles(t *testing.T) {
+func TestInvalidFiles(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	_, otherKey, _ := selfSigned(t)
 	missing := filepath.Join(t.TempDir(), "missing.pem")

@@ -15,7 +15,7 @@ import (
 
 // net/http refuses malformed requests with plain text, and without a reason, a
 // trace or a log line. The README says so.
-func TestWhatIsNotHTTP(t *testing.T) {
+func TestMalformedHTTP(t *testing.T) {
 	logger, hook := logged.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)
 	r := startLogged(t, testConfig(miniredis.RunT(t).Addr(), backend(t)), logger)

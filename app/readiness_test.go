@@ -39,7 +39,7 @@ const (
 	notReadyLine = "warning not ready store_unavailable"
 )
 
-func TestReadinessIsNotedOnce(t *testing.T) {
+func TestReadinessIsLoggedOnce(t *testing.T) {
 	down := errors.New("down")
 	type check struct {
 		asked, answered int // milliseconds
@@ -68,7 +68,7 @@ func TestReadinessIsNotedOnce(t *testing.T) {
 
 // The log has one line for an outage and one for its end, for any number of
 // concurrent probes.
-func TestReadinessInTheLog(t *testing.T) {
+func TestReadinessChangesAreLogged(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)
@@ -112,7 +112,7 @@ func TestStartWithoutRedisIsLogged(t *testing.T) {
 }
 
 // A check that the stop interrupts is not an outage.
-func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
+func TestCheckDuringStopIsNotLogged(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
 	options, err := redisOptions(cfg.Redis)
 	if err != nil {
@@ -124,7 +124,7 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	g := &Gateway{cfg: cfg, redis: client, readiness: readiness{log: logger}}
 	g.draining.Store(true)
 	if g.checkStore(t.Context()) == nil {
-		t.Error("a Redis that is not there answers")
+		t.Error("checkStore succeeds without Redis")
 	}
 	if lines := readinessLines(hook); len(lines) > 0 {
 		t.Errorf("logged %q", lines)
@@ -132,7 +132,7 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 }
 
 // The start and the end of an outage are logged once each.
-func TestSilenceInTheLog(t *testing.T) {
+func TestSilentRedisIsLogged(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)

@@ -23,7 +23,7 @@ const (
 )
 
 // The README's table of reasons is generated from the program's table.
-func TestREADMEReasons(t *testing.T) {
+func TestReasonsInREADME(t *testing.T) {
 	text, err := os.ReadFile(readmeFile)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 			t.Errorf("reason %d has no name, stage or verdict of its own: %+v", reason, info)
 		}
 		if !strings.HasSuffix(info.Title, ".") || strings.Contains(info.Title, "|") {
-			t.Errorf("%s: the title %q is no sentence fit for a table", info.Name, info.Title)
+			t.Errorf("%s: the title %q is not a sentence", info.Name, info.Title)
 		}
 		seen[info.Name] = true
 	}

@@ -122,7 +122,7 @@ func (r *running) stopNow() {
 			r.tb.Errorf("the run ended with: %v", err)
 		}
 	case <-time.After(30 * time.Second):
-		r.tb.Error("the run does not end")
+		r.tb.Error("the run did not end")
 		return
 	}
 	r.client.CloseIdleConnections()

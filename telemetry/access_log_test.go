@@ -39,7 +39,7 @@ func (g *gateway) logged(t *testing.T) []logged {
 
 // Many denials with one reason make few log lines. Their counts add up to all
 // denials, and other lines are not omitted.
-func TestLogFlood(t *testing.T) {
+func TestLogLinesAreLimited(t *testing.T) {
 	const flood = 10_000
 	g := newGateway(t, TracesConfig{}, nil)
 	token := g.token(t, "k", 1_000_000, "/a")
@@ -63,7 +63,7 @@ func TestLogFlood(t *testing.T) {
 	}
 	want := map[string]int{"info route_not_allowed": 1, "error upstream_unreachable": 1, "debug forwarded": 3 * linesPerSecond}
 	if fmt.Sprint(seen) != fmt.Sprint(want) {
-		t.Errorf("beside the flood the log has %v, want %v: the access log is not thinned out", seen, want)
+		t.Errorf("the log has other lines %v, want %v", seen, want)
 	}
 	for range 100 { // what was reported once is not reported again
 		g.handler.ServeHTTP(httptest.NewRecorder(), request(t, untrustedPeer, "/a", ""))
@@ -74,7 +74,7 @@ func TestLogFlood(t *testing.T) {
 }
 
 // The shutdown reports the omitted lines.
-func TestLogFloodAtTheEnd(t *testing.T) {
+func TestFlushReportsOmittedLines(t *testing.T) {
 	const flood = 100
 	g := newGateway(t, TracesConfig{}, nil)
 	for range flood {

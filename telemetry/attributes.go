@@ -96,7 +96,8 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 
 // describeServer sets the attributes and the status of the server span.
 func (r *Recorder) describeServer(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Decision) {
-	attrs := append(req.scratch[:0], r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
+	attrs := req.scratch[:0]
+	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {
 		attrs = append(attrs, names.AttrRoute.String(ex.Route))
 	}

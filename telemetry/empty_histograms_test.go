@@ -32,7 +32,7 @@ func counts(t *testing.T, text string) map[string]string {
 		}
 		value, _, _ = strings.Cut(value, " # ") // the exemplar
 		if _, twice := found[name]; twice {
-			t.Errorf("%s stands there twice", name)
+			t.Errorf("%s occurs twice", name)
 		}
 		found[name] = value
 	}
@@ -55,7 +55,7 @@ const openMetrics = "application/openmetrics-text; version=1.0.0"
 
 // Before the first request all histograms exist with count 0, and with the
 // same series, help and type as later.
-func TestHistogramsStartAtZero(t *testing.T) {
+func TestHistogramsExistBeforeMeasurements(t *testing.T) {
 	r := newRig(t, exportAll(), &script{})
 	before := map[string]map[string]string{}
 	for _, format := range []string{"text/plain", openMetrics} {
@@ -72,7 +72,7 @@ func TestHistogramsStartAtZero(t *testing.T) {
 		for _, reason := range middleware.ReasonsOf(stage) {
 			series := fmt.Sprintf(`gateway_stage_duration_seconds_count{gateway_stage=%q,gateway_verdict=%q`, stage, reason.Info().Verdict)
 			if _, ok := before["text/plain"][series]; !ok {
-				t.Errorf("%s} is not there before the first request", series)
+				t.Errorf("%s} does not exist before the first request", series)
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (r *rig) recordEverything(t *testing.T) {
 }
 
 // A request changes only its own series.
-func TestAMeasurementTakesThePlaceOfItsZero(t *testing.T) {
+func TestMeasurementReplacesEmptyHistogram(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
 	found := counts(t, g.scrape(t, "text/plain"))
@@ -130,7 +130,7 @@ func TestPageIsWellFormed(t *testing.T) {
 	}
 	for _, m := range []string{names.MetricStageDuration, names.MetricUtilization, names.MetricRetryAfter} {
 		if name := names.MetricNamed(m).PrometheusName(); families[name] == nil || families[name].GetType().String() != "HISTOGRAM" {
-			t.Errorf("%s is no histogram", name)
+			t.Errorf("%s is not a histogram", name)
 		}
 	}
 	// OpenMetrics requires that a family is contiguous, and an end marker.
@@ -144,13 +144,13 @@ func TestPageIsWellFormed(t *testing.T) {
 		}
 	}
 	if !strings.HasSuffix(text, "# EOF\n") {
-		t.Error("the page in OpenMetrics' format has no end")
+		t.Error("the OpenMetrics page has no end marker")
 	}
 }
 
 // After the shutdown there are no empty histograms: they would look like a
 // restart, and the next scrape would count everything again.
-func TestNoZeroesAfterShutdown(t *testing.T) {
+func TestNoEmptyHistogramsAfterShutdown(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	answer, _ := g.serve(t, request(t, untrustedPeer, "/a", g.token(t, "key", 10, "/a")))
 	if answer.Code != http.StatusOK {

@@ -219,7 +219,7 @@ func logLine(t *testing.T, line []byte, want string) string {
 		t.Fatalf("not one JSON line: %v", err)
 	}
 	if fields[string(names.AttrReason)] != want {
-		t.Errorf("the line says reason %v, want %s", fields[string(names.AttrReason)], want)
+		t.Errorf("the line has reason %v, want %s", fields[string(names.AttrReason)], want)
 	}
 	for _, random := range []string{"time", names.LogTraceID, names.LogSpanID, names.LogDuration} {
 		if _, ok := fields[random]; !ok {

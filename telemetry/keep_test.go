@@ -49,7 +49,7 @@ func (r *rig) send(t *testing.T, n, spansEach int) int {
 
 func (r *rig) flush(t *testing.T) {
 	t.Helper()
-	if err := r.providers.Tracers.(*sdktrace.TracerProvider).ForceFlush(t.Context()); err != nil { //nolint:forcetypeassert // setup made it
+	if err := r.providers.Tracers.(*sdktrace.TracerProvider).ForceFlush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -88,7 +88,7 @@ func TestRatioOneExportsAll(t *testing.T) {
 }
 
 // The number of kept traces is limited while there are many refusals.
-func TestFloodIsCapped(t *testing.T) {
+func TestKeptTracesAreLimited(t *testing.T) {
 	total := 100_000
 	if testing.Short() || raced() {
 		total /= 10
@@ -137,7 +137,7 @@ func TestSlowRequestsAreKept(t *testing.T) {
 	}
 }
 
-func TestKeepingNothing(t *testing.T) {
+func TestKeepPerSecondZeroKeepsNothing(t *testing.T) {
 	r := newRig(t, TracesConfig{}, &script{middleware.StageAuth, middleware.CredentialsMissing})
 	if n := r.send(t, 10, 2); n != 0 {
 		t.Errorf("%d traces, want 0", n)
@@ -145,7 +145,7 @@ func TestKeepingNothing(t *testing.T) {
 }
 
 // Every trace id of an exemplar belongs to an exported trace.
-func TestExemplarsLeadSomewhere(t *testing.T) {
+func TestExemplarsReferToExportedTraces(t *testing.T) {
 	s := &script{}
 	r := newRig(t, TracesConfig{SampleRatio: 0.05, KeepPerSecond: 5}, s)
 	for i := range 2000 {

@@ -25,7 +25,7 @@ const (
 // write makes the spans of a kept request after its end, from its trail and its
 // recorded calls. They are the same spans as those of a sampled request, with
 // the actual times and with the ids that the client and the backend received.
-// TestWrittenTraceIsTheLiveOne compares the two.
+// TestKeptTraceEqualsSampledTrace compares the two.
 func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Decision) {
 	ctx := context.WithValue(context.Background(), requestKey{}, req)
 	options := []trace.SpanStartOption{

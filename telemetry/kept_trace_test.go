@@ -35,7 +35,7 @@ func onlyLive(reason, line string) string {
 }
 
 // The trace of a kept request is the same as that of a sampled request.
-func TestWrittenTraceIsTheLiveOne(t *testing.T) {
+func TestKeptTraceEqualsSampledTrace(t *testing.T) {
 	callers := "00-" + callersTrace + "-" + callersSpan
 	for name, row := range map[string]struct {
 		peer, path, authorization string
@@ -80,7 +80,7 @@ func TestWrittenTraceIsTheLiveOne(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(traces["01"], traces["00"]); diff != "" {
-				t.Errorf("-live +written:\n%s", diff)
+				t.Errorf("-sampled +kept:\n%s", diff)
 			}
 		})
 	}
@@ -88,7 +88,7 @@ func TestWrittenTraceIsTheLiveOne(t *testing.T) {
 
 // The spans of Redis commands are the same too: of an answered command, of a
 // script that Redis does not know, and of an error reply.
-func TestWrittenRedisSpansAreTheLiveOnes(t *testing.T) {
+func TestKeptRedisSpansEqualSampledSpans(t *testing.T) {
 	server := miniredis.RunT(t)
 	for _, fault := range []string{"", "SCRIPT FLUSH", "LOADING Redis is loading the \"dataset\""} {
 		traces := make(map[float64]string)
@@ -115,7 +115,7 @@ func TestWrittenRedisSpansAreTheLiveOnes(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(traces[1], traces[0]); diff != "" {
-			t.Errorf("%q: -live +written:\n%s", fault, diff)
+			t.Errorf("%q: -sampled +kept:\n%s", fault, diff)
 		}
 	}
 }

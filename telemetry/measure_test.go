@@ -72,7 +72,7 @@ func (l *library) counts(t *testing.T) []string {
 
 // The HTTP metrics of all requests have the same names, labels and values as
 // those of otelhttp.
-func TestHTTPMetricsAreTheLibrarys(t *testing.T) {
+func TestHTTPMetricsEqualOtelhttp(t *testing.T) {
 	for ratio := range 2 {
 		l := newLibrary()
 		g := newGatewayWith(t, TracesConfig{SampleRatio: float64(ratio), KeepPerSecond: 5}, tracetest.NewInMemoryExporter(),

@@ -90,7 +90,7 @@ func (r *Recorder) StageStarted(ctx context.Context, _ *middleware.Exchange, sta
 	req := requestFrom(ctx)
 	req.stage = stage
 	if req.sampled {
-		ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) //nolint:spancheck // StageEnded ends it
+		ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) // StageEnded ends the span
 	}
 	return ctx
 }

@@ -143,10 +143,10 @@ func TestMalformedRules(t *testing.T) {
 	_, spans := g.serve(t, request(t, untrustedPeer, "/other", g.token(t, "k", 10, "/a", "other", "get /other", "*")))
 	check := spans[slices.IndexFunc(spans, func(s tracetest.SpanStub) bool { return s.Name == "gateway.route_check" })]
 	if n := textOf(check, string(names.AttrMalformedRules)); n != "3" {
-		t.Errorf("the span tells of %q malformed rules, want 3", n)
+		t.Errorf("the span has %q malformed rules, want 3", n)
 	}
 	if !strings.Contains(g.lines.String(), `"gateway.route_check.malformed_rules":3`) {
-		t.Errorf("the log line does not tell of malformed rules: %s", g.lines)
+		t.Errorf("the log line has no malformed rules: %s", g.lines)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestUnknownMethod(t *testing.T) {
 	}
 	g.expect(t, `http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="405"} 1`)
 	if !strings.Contains(g.lines.String(), `"http.request.method":"_OTHER"`) || strings.Contains(g.lines.String(), "BREW") {
-		t.Errorf("the log line has a method of the client's making: %s", g.lines)
+		t.Errorf("the log line contains the client's method: %s", g.lines)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestTracingOff(t *testing.T) {
 		}
 	}
 	if text := g.scrape(t, "application/openmetrics-text; version=1.0.0"); strings.Contains(text, "trace_id") {
-		t.Error("an exemplar leads to a trace that nobody exported")
+		t.Error("an exemplar refers to a trace that was not exported")
 	}
 	for _, fate := range []string{names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled} {
 		g.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="`+fate+`"} 0`)

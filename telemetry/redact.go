@@ -27,11 +27,11 @@ type redactingTracer struct{ trace.Tracer }
 
 // Start implements trace.Tracer.
 func (t redactingTracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
-	ctx, span := t.Tracer.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
+	ctx, span := t.Tracer.Start(ctx, name, options...)
 	if span.IsRecording() {
 		span = &redactingSpan{Span: span}
 	}
-	return ctx, span //nolint:spancheck // the caller ends it
+	return ctx, span
 }
 
 type redactingSpan struct {

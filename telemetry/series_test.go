@@ -31,7 +31,7 @@ func seriesOf(t *testing.T, text string) []series {
 		}
 		found := seriesLine.FindStringSubmatch(line)
 		if found == nil {
-			t.Fatalf("no series: %s", line)
+			t.Fatalf("not a series: %s", line)
 		}
 		s := series{name: found[1], labels: map[string]string{}}
 		for _, pair := range labelPair.FindAllStringSubmatch(found[2], -1) {

@@ -33,7 +33,7 @@ func (g *gateway) lastSent(t *testing.T) http.Header {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.sent) == 0 {
-		t.Fatal("the backend was not asked")
+		t.Fatal("the backend received no request")
 	}
 	return g.sent[len(g.sent)-1]
 }
@@ -47,11 +47,11 @@ func TestUntrustedTraceContext(t *testing.T) {
 			"Traceparent", traceparent+flags, "Tracestate", "vendor=secret", "Baggage", "user=secret", "X-Forwarded-For", "1.2.3.4"))
 		server := serverSpan(t, spans)
 		if server.Parent.IsValid() || server.SpanContext.TraceID().String() == callersTrace {
-			t.Errorf("%s: the gateway joined the trace of a stranger", flags)
+			t.Errorf("%s: the gateway joined the trace of an untrusted peer", flags)
 		}
 		if len(server.Links) != 1 || server.Links[0].SpanContext.TraceID().String() != callersTrace ||
 			server.Links[0].SpanContext.SpanID().String() != callersSpan || server.Links[0].SpanContext.TraceState().Len() != 0 {
-			t.Errorf("%s: links %v, want one to the stranger's span, without its tracestate", flags, server.Links)
+			t.Errorf("%s: links %v, want one to the peer's span, without its tracestate", flags, server.Links)
 		}
 		if answer.Header().Get("X-Trace-Id") != server.SpanContext.TraceID().String() {
 			t.Errorf("%s: X-Trace-Id is not the exported trace's", flags)
@@ -146,7 +146,7 @@ func TestForcedSampling(t *testing.T) {
 
 // A malformed trace context (W3C Trace Context) neither fails the request nor
 // joins a trace.
-func TestStrangeTraceContext(t *testing.T) {
+func TestMalformedTraceContext(t *testing.T) {
 	const none, joined = "", callersTrace
 	long := strings.Repeat("x", 4096)
 	for _, row := range []struct {
@@ -219,7 +219,7 @@ func TestClientAddress(t *testing.T) {
 
 // Text of a client that is long or not UTF-8 is exported. Without the
 // correction the exporter would fail for the whole batch.
-func TestStrangeText(t *testing.T) {
+func TestLongAndInvalidText(t *testing.T) {
 	g := newGateway(t, TracesConfig{SampleRatio: 1, KeepPerSecond: 10}, tracetest.NewInMemoryExporter())
 	_, spans := g.serve(t, request(t, untrustedPeer, "/a%ff/b", "", "User-Agent", "agent \xfe"+strings.Repeat("x", 5000)))
 	server := serverSpan(t, spans)

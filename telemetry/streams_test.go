@@ -7,7 +7,7 @@ import (
 )
 
 // Many invalid tokens hide neither failures nor the denials of another stage.
-func TestFloodHidesNothingElse(t *testing.T) {
+func TestFloodDoesNotHideOtherRequests(t *testing.T) {
 	s := &script{middleware.StageAuth, middleware.CredentialsMissing}
 	r := newRig(t, TracesConfig{KeepPerSecond: 20}, s)
 	r.send(t, 2000, 2)
@@ -18,7 +18,7 @@ func TestFloodHidesNothingElse(t *testing.T) {
 	} {
 		*s = other
 		if n := r.send(t, 1, len(middleware.StageNames()[:stagesUpTo(other.stage)])+1); n != 1 {
-			t.Errorf("%s made %d traces after the flood, want 1", other.reason, n)
+			t.Errorf("%s made %d traces after many denials, want 1", other.reason, n)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func stagesUpTo(stage string) int {
 }
 
 // If nothing is kept, the ratio also decides about refused requests.
-func TestWithoutKeeping(t *testing.T) {
+func TestKeepPerSecondZero(t *testing.T) {
 	r := newRig(t, TracesConfig{SampleRatio: 1}, &script{middleware.StageAuth, middleware.TokenExpired})
 	if n := r.send(t, 7, 2); n != 7 {
 		t.Errorf("%d traces, want 7", n)

@@ -47,7 +47,7 @@ type tokens struct {
 // prepare mints the tokens and returns the mix.
 func prepare(ctx context.Context, s settings) ([]kind, error) {
 	client := redisstore.NewMintClient(s.redis, 5*time.Second)
-	defer func() { _ = client.Close() }() // nothing is lost if it fails
+	defer func() { _ = client.Close() }() // the client has no buffered data
 	t := tokens{secret: s.secret}
 	for _, token := range []struct {
 		jwt    *string
@@ -93,7 +93,7 @@ func (t tokens) kinds() ([]kind, error) {
 	}
 	forged := t.good[:strings.LastIndexByte(t.good, '.')] + ".c2lnbmF0dXJl"
 	is := func(r ...middleware.Reason) []middleware.Reason { return r }
-	return []kind{ // the first is also the one that shows whether the gateway knows the tokens
+	return []kind{ // send sends the first kind first, to check the tokens
 		{"allowed", 100, 0, is(middleware.Forwarded), bearer(t.good, route)},
 		{limitedKind, 40, 0, is(middleware.RateLimited, middleware.Forwarded), bearer(t.limited, route)},
 		{"other route", 8, 0, is(middleware.RouteNotAllowed), bearer(t.good, "/somewhere/else")},
@@ -126,7 +126,7 @@ type maker func(ctx context.Context, base string) (*http.Request, error)
 
 func request(method, target string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // whom to ask is what -gateway is for
+		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // the user chooses the URL with -gateway
 	}
 }
 

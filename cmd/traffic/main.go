@@ -42,10 +42,10 @@ const (
 )
 
 func main() {
-	logging.Disable() // go-redis would report a failed dial beside the one clear line
+	logging.Disable() // go-redis would also log a failed dial
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends anyway
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends
 }
 
 // run returns the exit code: 0 if every answer was expected, 1 if not, 2 if
@@ -82,7 +82,7 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return t.report(context.WithoutCancel(ctx), stdout, s) // after an interrupt too
+	return t.report(context.WithoutCancel(ctx), stdout, s) // also after an interrupt
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {

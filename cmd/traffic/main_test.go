@@ -112,7 +112,7 @@ func TestUnexpectedAnswers(t *testing.T) {
 	}
 }
 
-func TestBadCommandLines(t *testing.T) {
+func TestInvalidCommandLines(t *testing.T) {
 	t.Parallel()
 	answers, redis := startServer(t, http.StatusOK), miniredis.RunT(t).Addr()
 	gateway, unready := startGateway(t, redis), startServer(t, http.StatusServiceUnavailable)
@@ -148,7 +148,7 @@ func TestBadCommandLines(t *testing.T) {
 			t.Errorf("%s: more than one line: %s", name, stderr.String())
 		}
 		if strings.Contains(stderr.String(), config.DemoSecret) {
-			t.Errorf("%s: the secret is told", name)
+			t.Errorf("%s: the secret is printed", name)
 		}
 	}
 }
@@ -222,7 +222,7 @@ func TestLinks(t *testing.T) {
 
 // Requests that the interrupt aborts are not errors. Other failures are
 // reported.
-func TestCutAndBroken(t *testing.T) {
+func TestInterruptAndFailures(t *testing.T) {
 	t.Parallel()
 	redis := miniredis.RunT(t).Addr()
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -246,6 +246,6 @@ func TestCutAndBroken(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stdout.String())
 	}
 	if strings.Contains(stdout.String(), "eyJ") || strings.Contains(stdout.String(), "Bearer") {
-		t.Error("a token is told")
+		t.Error("a token is printed")
 	}
 }

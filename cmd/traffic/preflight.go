@@ -61,7 +61,7 @@ func get(ctx context.Context, target string, timeout time.Duration) (int, error)
 		return 0, err
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody)) // the status is all that is asked for
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody)) // only the status is needed
 	return response.StatusCode, nil
 }
 

@@ -59,11 +59,11 @@ func (t *tally) table(w io.Writer, s settings, traces bool) {
 		case r.TraceID != "" && traces:
 			trace = s.jaeger + "/trace/" + r.TraceID
 		case r.TraceID != "":
-			trace = r.TraceID // the log has it too
+			trace = r.TraceID // the log has the id
 		}
 		fmt.Fprintf(columns, "%s\t%d\t%s\t%s\t%s%s\n", r.Kind, r.Sent, counts(r.Statuses), counts(r.Reasons), trace, r.note())
 	}
-	_ = columns.Flush() // a terminal that is gone cannot be told
+	_ = columns.Flush() // a write error has no other output
 	fmt.Fprintf(w, "\n%d requests in %.0f s\n", total, t.took.Seconds())
 }
 

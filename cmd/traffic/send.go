@@ -29,10 +29,10 @@ type result struct {
 	Sent       int            `json:"sent"`
 	Statuses   map[int]int    `json:"statuses"`
 	Reasons    map[string]int `json:"reasons"`
-	Unexpected int            `json:"unexpected"`      // answers that the kind does not expect
+	Unexpected int            `json:"unexpected"`      // unexpected answers
 	Failed     int            `json:"failed"`          // requests without an answer
-	TraceID    string         `json:"trace_id"`        // of one that was as expected, the rarer reason first
-	Error      string         `json:"error,omitempty"` // the first request without an answer says why
+	TraceID    string         `json:"trace_id"`        // of an expected answer, preferably of the rarer reason
+	Error      string         `json:"error,omitempty"` // of the first request without an answer
 	traceOf    middleware.Reason
 }
 
@@ -42,8 +42,8 @@ type tally struct {
 	results []*result
 	began   time.Time
 	took    time.Duration
-	window  time.Duration // of the rate limit, as an answer told it
-	cut     int           // requests that the interrupt left without an answer
+	window  time.Duration // of the rate limit, from an answer
+	cut     int           // requests that the interrupt aborted
 }
 
 // send sends requests at the rate for the duration and waits for the last
@@ -132,7 +132,7 @@ func (t *tally) one(ctx context.Context, client *http.Client, base string, k kin
 	status, header, reason, err := ask(ctx, client, base, k)
 	t.add(i, func(res *result) {
 		if err != nil && ctx.Err() != nil {
-			t.cut++ // by the person at the keyboard, not by the gateway
+			t.cut++ // the user interrupted it
 			return
 		}
 		res.Sent++
@@ -173,7 +173,7 @@ func ask(ctx context.Context, client *http.Client, base string, k kind) (int, ht
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err == nil {
-		_, err = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+		_, err = io.Copy(io.Discard, response.Body) // to reuse the connection
 	}
 	if err != nil {
 		return 0, nil, middleware.ReasonNone, fmt.Errorf("reading the answer of %s: %w", base, err)

@@ -65,7 +65,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 
 // Many lines cost few writes, a warning is written at once, and Close loses no
 // line.
-func TestLogLinesAreGathered(t *testing.T) {
+func TestLogLinesAreBatched(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)
 	for range 1000 {
@@ -89,7 +89,7 @@ func TestLogLinesAreGathered(t *testing.T) {
 
 // If the reader blocks, lines are dropped and counted, and logging does not
 // block.
-func TestStalledLogReader(t *testing.T) {
+func TestBlockedLogReader(t *testing.T) {
 	reader, out := io.Pipe()
 	log, writer := newTestLog(t, out)
 	line := strings.Repeat("x", 1000)
@@ -117,7 +117,7 @@ func TestStalledLogReader(t *testing.T) {
 
 // If writes fail and then succeed again, the log reports the number of dropped
 // lines.
-func TestLogReaderThatComesBack(t *testing.T) {
+func TestLogReaderRecovers(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)
 	defer func() { writer.Close(t.Context()) }()
@@ -133,6 +133,6 @@ func TestLogReaderThatComesBack(t *testing.T) {
 		return strings.Contains(text, "back")
 	})
 	if text, _ := v.text(); strings.Contains(text, "lost") {
-		t.Error(fmt.Sprint("a line that failed was written after all: ", text))
+		t.Error(fmt.Sprint("a failed line was written: ", text))
 	}
 }

@@ -46,7 +46,7 @@ func (c *caught) UploadTraces(_ context.Context, messages []*tracepb.ResourceSpa
 }
 
 // The messages are equal to those of the SDK's encoder.
-func TestEncodingIsTheSDKs(t *testing.T) {
+func TestEncodingEqualsSDK(t *testing.T) {
 	spans := spansOfAllKinds(t)
 	ours, theirs := &caught{}, &caught{}
 	exporter, err := newEncodedExporter(t.Context(), ours)
@@ -63,7 +63,7 @@ func TestEncodingIsTheSDKs(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(theirs.received, ours.received, protocmp.Transform()); diff != "" || len(ours.received) != 2 {
-		t.Errorf("-SDK +ours:\n%s", diff)
+		t.Errorf("-SDK +otlp:\n%s", diff)
 	}
 }
 

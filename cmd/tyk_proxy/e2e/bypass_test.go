@@ -55,6 +55,6 @@ func TestLimiterOutOfMemory(t *testing.T) {
 		t.Errorf("no sample %s", series)
 	}
 	if !slices.Contains(letting.logged("gateway.reason"), "limiter_bypassed") || !strings.Contains(letting.stderr.String(), "OOM") {
-		t.Errorf("the log does not tell of the bypass and its cause:\n%s", letting.stderr.String())
+		t.Errorf("the log does not have the bypass and its cause:\n%s", letting.stderr.String())
 	}
 }

@@ -217,7 +217,7 @@ func TestCanaryInFaults(t *testing.T) {
 				fmt.Sprint("TYK_PROX_MONITORING__PORT=", busy.Monitoring.Port),
 			}, args...)
 			if end.code == 0 && len(args) > 1 {
-				t.Errorf("%q ended well", args[1:])
+				t.Errorf("%q: exit code 0", args[1:])
 			}
 			c.wantNone(t, "the output", end.stdout+end.stderr)
 		}
@@ -238,7 +238,7 @@ func TestCanaryInOTLPHeaders(t *testing.T) {
 		p.wantExit(0, stopWithin)
 		c.wantNone(t, "the log", p.stderr.String()+p.stdout.String())
 		if !slices.Contains(p.logged("component"), "opentelemetry") || !strings.Contains(p.stderr.String(), "OTEL_EXPORTER_OTLP_HEADERS") {
-			t.Errorf("%q: the log does not tell of the variable that cannot be read:\n%s", format, c.masked(p.stderr.String()))
+			t.Errorf("%q: the log does not name the invalid variable:\n%s", format, c.masked(p.stderr.String()))
 		}
 	}
 }

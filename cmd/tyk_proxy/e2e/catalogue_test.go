@@ -51,7 +51,7 @@ func observe(t *testing.T) reality {
 		}
 		c.send(t, p.base, http.MethodGet, "/api/x", "Authorization", good)
 	}
-	eventually(t, askTimeout, "the log counts what it left out", func() bool {
+	eventually(t, askTimeout, "the log reports the omitted lines", func() bool {
 		return strings.Contains(p.stderr.String(), "gateway.log.suppressed")
 	})
 	r := reality{metrics: askURL(t, http.MethodGet, p.metrics+"/metrics", "").body}
@@ -69,7 +69,7 @@ func observe(t *testing.T) reality {
 
 // The catalogue is the source of the documentation, the dashboards and the
 // alerts. It must list everything that the gateway reports, and nothing else.
-func TestCatalogueIsReality(t *testing.T) {
+func TestCatalogueMatchesTelemetry(t *testing.T) {
 	r := observe(t)
 	t.Run("metrics", r.compareMetrics)
 	t.Run("spans", r.compareSpans)
@@ -187,12 +187,12 @@ func (r reality) compareSpans(t *testing.T) {
 		for _, key := range keysOf(span.GetAttributes()) {
 			own := strings.HasPrefix(key, "gateway.")
 			if own && !slices.ContainsFunc(s.Attributes, func(known attribute.Key) bool { return string(known) == key }) {
-				t.Errorf("span %s has the attribute %s, which its row does not name", span.GetName(), key)
+				t.Errorf("span %s has the attribute %s, which the catalogue does not have", span.GetName(), key)
 			}
 		}
 		parent := parents[string(span.GetParentSpanId())]
 		if s.SpanKind == "CLIENT" && !strings.Contains(s.Parent, parent) || s.SpanKind == "SERVER" && parent != "" {
-			t.Errorf("span %s is below %q, want %s", span.GetName(), parent, s.Parent)
+			t.Errorf("span %s has parent %q, want %s", span.GetName(), parent, s.Parent)
 		}
 	}
 }
@@ -211,7 +211,7 @@ func (r reality) compareAttributes(t *testing.T) {
 	for _, span := range r.spans {
 		note(spans, keysOf(span.GetAttributes())...)
 		if n := len(span.GetEvents()); n > 0 {
-			t.Errorf("span %s has %d events, which the catalogue does not name", span.GetName(), n)
+			t.Errorf("span %s has %d events, which the catalogue does not have", span.GetName(), n)
 		}
 	}
 	for _, line := range r.lines {
@@ -230,7 +230,7 @@ func (r reality) compareAttributes(t *testing.T) {
 				key = "gateway." + strings.ReplaceAll(strings.TrimPrefix(key, "gateway."), ".", "_")
 			}
 			if said := strings.Contains(a.On, where); said != seen[key][where] && !slices.Contains(rare, string(a.Key)) {
-				t.Errorf("%s stands on %s: %t; the catalogue says %q", a.Key, where, !said, a.On)
+				t.Errorf("%s occurs on %s: %t; the catalogue says %q", a.Key, where, !said, a.On)
 			}
 		}
 	}
@@ -238,7 +238,7 @@ func (r reality) compareAttributes(t *testing.T) {
 	for key, where := range seen {
 		conventional := strings.HasPrefix(key, "http.")
 		if where[lines] && known[key] == "" && !library[key] && !conventional {
-			t.Errorf("log lines have %s, which the catalogue does not name", key)
+			t.Errorf("log lines have %s, which the catalogue does not have", key)
 		}
 		if strings.HasPrefix(key, "gateway.") && !where[metrics] && known[key] == "" {
 			t.Errorf("%s is on %s and not in the catalogue", key, fmt.Sprint(slices.Collect(maps.Keys(where))))

@@ -57,7 +57,7 @@ func (c *collector) requests(tb testing.TB) (served, proxied int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.strange) > 0 {
-		tb.Errorf("the collector was sent what is no export of spans: %q", c.strange)
+		tb.Errorf("the collector received other requests: %q", c.strange)
 	}
 	last := map[string]bool{}
 	for _, span := range c.spans {

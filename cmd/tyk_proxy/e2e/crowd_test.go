@@ -40,7 +40,7 @@ func (p *program) crowd(jwt string, connections, each int, until time.Time) map[
 
 // If Redis works, all of many concurrent requests succeed, both after the
 // start and under load.
-func TestCrowd(t *testing.T) {
+func TestManyConnections(t *testing.T) {
 	crowds := []int{100, 300, 1000}
 	if raced() {
 		crowds = []int{100}

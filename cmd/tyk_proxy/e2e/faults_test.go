@@ -63,7 +63,7 @@ func TestCollectorFaults(t *testing.T) {
 
 			// The numbers are not equal: an export without a reply has
 			// arrived, but counts as failed.
-			eventually(t, startWithin, "what is counted as exported has arrived, and what arrived is counted", func() bool {
+			eventually(t, startWithin, "the exported spans have arrived", func() bool {
 				counted := p.fates("spans")
 				exported, taken := counted["exported"], c.taken()
 				return exported > 0 && exported <= taken && taken <= exported+counted["failed"]

@@ -62,7 +62,7 @@ func (p *program) stall(jwt string) answer {
 
 // The trace id in the body of any refusal leads to its trace, also with ratio
 // 0.
-func TestEveryRefusalIsInJaeger(t *testing.T) {
+func TestRefusalsInJaeger(t *testing.T) {
 	j, redis := startJaeger(t), storetest.StartRedis(t)
 	cfg := tracedConfig(j, redis.Addr, faulty(t), "problems")
 	cfg.Telemetry.Traces.SampleRatio = 0
@@ -120,7 +120,7 @@ func checkRefusal(t *testing.T, j *jaeger, got answer) {
 	t.Helper()
 	var problem middleware.Problem
 	if err := json.Unmarshal([]byte(got.body), &problem); err != nil {
-		t.Fatalf("the answer %d is no problem: %v", got.status, err)
+		t.Fatalf("the answer %d is not a problem document: %v", got.status, err)
 	}
 	if problem.TraceID == "" || problem.TraceID != got.header.Get("X-Trace-Id") {
 		t.Errorf("%s: trace_id %q, X-Trace-Id %q; want one and the same", problem.Reason, problem.TraceID, got.header.Get("X-Trace-Id"))

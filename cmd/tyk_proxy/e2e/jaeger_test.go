@@ -193,7 +193,7 @@ func TestOnlyRefusalsInJaeger(t *testing.T) {
 }
 
 // The number of kept traces is limited while there are many refusals.
-func TestFloodInJaeger(t *testing.T) {
+func TestKeptTracesInJaegerAreLimited(t *testing.T) {
 	const each = 20
 	flood := 100_000
 	if raced() || testing.Short() {

@@ -27,7 +27,7 @@ func echo(tb testing.TB) string {
 }
 
 // A token is minted, used up to its limit, revoked and unknown.
-func TestTokenLife(t *testing.T) {
+func TestTokenLifetime(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
 	token := mint(t, cfg, 10)
@@ -99,7 +99,7 @@ func checkRetryAfter(t *testing.T, refused answer, before, after time.Time) {
 }
 
 // A client that waits for Retry-After is served again.
-func TestRetryAfterIsEnough(t *testing.T) {
+func TestRetryAfterSuffices(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.RateLimit.Window = config.Duration(2 * time.Second)
 	p := start(t, cfg)
@@ -167,7 +167,7 @@ func TestRedisOutage(t *testing.T) {
 
 // If Redis accepts connections and never answers, every wait must end by the
 // gateway's timeouts.
-func TestRedisBlackHole(t *testing.T) {
+func TestRedisDoesNotAnswer(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	cfg := testConfig(redis.Addr, echo(t))
 	p := start(t, cfg)

@@ -16,7 +16,7 @@ import (
 
 // The program reports all faults at once: first all of the structure, then all
 // of the values.
-func TestAllFaultsAtOnce(t *testing.T) {
+func TestAllFaultsAreReported(t *testing.T) {
 	for file, keys := range map[string][]string{
 		`{"redis":{"adr":"localhost:6379"},"log":{"level":3},"application":{"token":{"jwt_secrt":"much too short"}}}`: {
 			"redis.adr", "log.level", "application.token.jwt_secrt", "TYK_PROX_MONITORING__PORT",
@@ -45,7 +45,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
-func TestEnvironmentCountsOnlyWithEnv(t *testing.T) {
+func TestEnvironmentNeedsFlag(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
 	env := []string{"TYK_PROX_APPLICATION__PORT=70000"}
 	if end := runOnce(t, env, "-config", writeConfig(t, cfg), "-env"); end.code != 1 {
@@ -84,7 +84,7 @@ func TestHealthcheck(t *testing.T) {
 		return runOnce(t, []string{"TYK_PROX_APPLICATION__PORT=" + port}, "-config", writeConfig(t, cfg), "-env", "-healthcheck")
 	}
 	if end := check(); end.code != 0 || end.stderr != "" {
-		t.Errorf("ready: %+v, want exit code 0 and silence", end)
+		t.Errorf("ready: %+v, want exit code 0 and no output", end)
 	}
 	redis.Stop()
 	if end := check(); end.code != 1 || !strings.Contains(end.stderr, "store_unavailable") {

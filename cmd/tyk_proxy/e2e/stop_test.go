@@ -67,7 +67,7 @@ type result struct {
 
 // After SIGTERM /ready changes first, new requests are still served, the
 // listener closes, requests in flight end, and their telemetry is exported.
-func TestTerminationLosesNothing(t *testing.T) {
+func TestTerminationLosesNoRequests(t *testing.T) {
 	const inFlight = 100
 	backend, spans := startGate(t), startCollector(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
@@ -167,7 +167,7 @@ func TestSecondSignal(t *testing.T) {
 
 // If the collector is down, the stop takes not much longer and is still a
 // success.
-func TestDeadCollector(t *testing.T) {
+func TestStopWithDeadCollector(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 	p := start(t, cfg)
@@ -178,7 +178,7 @@ func TestDeadCollector(t *testing.T) {
 
 // Connections without a request do not delay the stop beyond its limit, are
 // not errors, and do not prevent the export of spans.
-func TestSilentConnections(t *testing.T) {
+func TestIdleConnectionsAtTermination(t *testing.T) {
 	spans := startCollector(t)
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Second)

@@ -126,7 +126,7 @@ func TestStreamsOutliveTimeouts(t *testing.T) {
 	socket := upgrade(t, p, token.JWT)
 	rest, err := io.ReadAll(stream(t, p, "?for=3s", token.JWT))
 	if err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
-		t.Errorf("the event stream broke off: %v", err)
+		t.Errorf("the event stream was aborted: %v", err)
 	}
 	socket.echoes(t)
 }
@@ -148,11 +148,11 @@ func TestWebSocketAtTermination(t *testing.T) {
 	late.echoes(t)
 	p.wantExit(0, 500*time.Millisecond+4*time.Second)
 	if strings.Contains(p.stderr.String(), "did not end in time") {
-		t.Error("the upgraded connections were left to the end of the process")
+		t.Error("the upgraded connections were not closed before the exit")
 	}
 	for _, socket := range []*upgraded{early, late} {
 		if got, err := io.ReadAll(socket.reader); len(got) > 0 || err != nil && !strings.Contains(err.Error(), "reset") {
-			t.Errorf("after the end the upgraded connection gave %q, %v; want its end", got, err)
+			t.Errorf("after the end the upgraded connection returned %q, %v; want EOF", got, err)
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 		events := stream(t, p, "?for=1s", mint(t, cfg, 10).JWT)
 		p.signal(syscall.SIGTERM)
 		if rest, err := io.ReadAll(events); err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
-			t.Errorf("the stream broke off: %v", err)
+			t.Errorf("the stream was aborted: %v", err)
 		}
 		p.wantExit(0, stopWithin)
 	})
@@ -179,7 +179,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 		p.signal(syscall.SIGTERM)
 		took := p.wantExit(1, time.Second+4*time.Second)
 		if took < 500*time.Millisecond {
-			t.Errorf("the stream got %s to end, want %s", took, cfg.ServerTimeouts.ShutdownTimeout)
+			t.Errorf("the stream ran for %s, want %s", took, cfg.ServerTimeouts.ShutdownTimeout)
 		}
 		if _, err := io.ReadAll(events); err == nil {
 			t.Error("the cut stream looks complete to its client")

@@ -109,7 +109,7 @@ func TestOversizeTraceContext(t *testing.T) {
 
 // The metrics count an upgraded connection as 101, and an aborted response
 // too.
-func TestMetricsOfUnusualEnds(t *testing.T) {
+func TestMetricsOfUpgradesAndAborts(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, interim(t))
 	p := start(t, cfg)
 	good := "Authorization: Bearer " + mint(t, cfg, 100).JWT
