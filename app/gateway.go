@@ -75,6 +75,7 @@ func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	// A request passes these five handlers from top to bottom.
 	handler := g.tracked(
 		g.probes(
 			middleware.TrustBoundary(trusted,
@@ -117,6 +118,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage) (*middleware.Pipeline, erro
 	}), nil
 }
 
+// newProxy returns the last stage, with the instrumented transport to the backend.
 func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	target, err := url.Parse(g.cfg.Application.TargetHost)
 	if err != nil {
@@ -137,6 +139,8 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		// The client and the backend negotiate compression.
 		DisableCompression: true,
 	}
+	// The lean transport handles most requests. Others, such as upgrades, use the
+	// transport of net/http.
 	g.upstream = lean.New(lean.Config{Origin: target, Fallback: transport})
 	instrumented, err := g.providers.Transport(g.upstream)
 	if err != nil {

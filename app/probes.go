@@ -40,9 +40,10 @@ func (g *Gateway) notReady(r *http.Request) string {
 	return ""
 }
 
+// probe answers a probe: 200 if reason is "", else 503.
 func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "no-store") // a cached answer would hide an outage
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")

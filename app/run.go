@@ -54,7 +54,7 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 		return err
 	}
 	defer closeLog(ctx, lines)
-	redirectLibraryLogs(logger)
+	redirectLibraryLogs(logger) // before the libraries are used
 	for _, warning := range warnings {
 		logger.Warn(warning)
 	}
@@ -97,6 +97,7 @@ func serve(
 		return err
 	}
 	if err := opened(listeners); err != nil {
+		// Run would close the listeners, but it has not been called.
 		return errors.Join(err, listeners.Public.Close(), listeners.Metrics.Close())
 	}
 	return gateway.Run(ctx, listeners, signals)

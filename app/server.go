@@ -47,6 +47,7 @@ func (g *Gateway) Listen(ctx context.Context) (Listeners, error) {
 	return Listeners{Public: public, Metrics: metrics}, nil
 }
 
+// listen opens a TCP listener. key is the configuration key of the port.
 func listen(ctx context.Context, key, host string, port int) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	switch {
@@ -64,8 +65,8 @@ func listen(ctx context.Context, key, host string, port int) (net.Listener, erro
 func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan os.Signal) error {
 	// The first requests then find open connections. If Redis is down, Open returns
 	// when the dial fails.
-	_ = g.redis.Open(ctx) // checkStore logs the error
-	failed := make(chan error, 2)
+	_ = g.redis.Open(ctx)         // checkStore logs the error
+	failed := make(chan error, 2) // has room for both servers, so that none blocks
 	var serving sync.WaitGroup
 	defer serving.Wait() // a listener is closed when its Serve has returned
 	serving.Go(func() { failed <- g.public.Serve(listeners.Public) })
@@ -91,6 +92,7 @@ func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan o
 	}
 }
 
+// serveMetrics serves /metrics with TLS if it is configured.
 func (g *Gateway) serveMetrics(listener net.Listener) error {
 	if g.cfg.Monitoring.Scheme == "https" {
 		return g.metrics.ServeTLS(listener, "", "") // the certificate is in its TLSConfig
@@ -156,6 +158,8 @@ func (g *Gateway) closePublic(ctx context.Context) error {
 	return cut
 }
 
+// waitForHandlers waits at most handlerGrace until all handlers have returned, so
+// that their spans are exported.
 func (g *Gateway) waitForHandlers() {
 	for deadline := time.Now().Add(handlerGrace); g.inFlight.Load() > 0; time.Sleep(handlerPoll) {
 		if time.Now().After(deadline) {

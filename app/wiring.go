@@ -18,6 +18,7 @@ import (
 	"tyk_proxy/telemetry"
 )
 
+// newAuth returns the stage that verifies tokens. It reads the public key file.
 func newAuth(cfg config.Token) (*middleware.Auth, error) {
 	key, err := cfg.Key()
 	if err != nil {
@@ -30,6 +31,7 @@ func newAuth(cfg config.Token) (*middleware.Auth, error) {
 	}), nil
 }
 
+// redisOptions returns the options of the Redis client. It reads the CA file.
 func redisOptions(cfg config.Redis) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addr:        cfg.Addr,
@@ -46,6 +48,7 @@ func redisOptions(cfg config.Redis) (redisstore.Options, error) {
 		if err != nil {
 			return o, fmt.Errorf("redis.addr: %w", err)
 		}
+		// Redis must have a certificate for the host of redis.addr.
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 		if cfg.TLSCAFile != "" {
 			if o.TLS.RootCAs, err = config.ReadCertificates(cfg.TLSCAFile); err != nil {
@@ -56,6 +59,8 @@ func redisOptions(cfg config.Redis) (redisstore.Options, error) {
 	return o, nil
 }
 
+// newTelemetry returns the telemetry providers. It also instruments the Redis
+// client, whose statistics become metrics.
 func newTelemetry(ctx context.Context, cfg config.Telemetry, client *redisstore.Client) (*telemetry.Providers, error) {
 	providers, err := telemetry.Setup(ctx, telemetry.Config{
 		ServiceName: cfg.ServiceName,

@@ -27,6 +27,7 @@ type accessLog struct {
 	gates map[gateKey]*gate
 }
 
+// gateKey is what the limit of lines applies to.
 type gateKey struct {
 	stage  string
 	reason middleware.Reason
@@ -157,6 +158,7 @@ func malformedRules(ex *middleware.Exchange) int {
 	return ex.Token.Routes.Malformed()
 }
 
+// levelOf returns the log level of a verdict. Only failures are errors.
 func levelOf(v middleware.Verdict) logrus.Level {
 	switch v {
 	case middleware.Allow:

@@ -21,11 +21,12 @@ type stageRecords struct {
 }
 
 type reasonRecords struct {
-	duration   []metric.RecordOption
-	count      []metric.AddOption
-	attributes []attribute.KeyValue // of the span
+	duration   []metric.RecordOption // labels stage and verdict
+	count      []metric.AddOption    // labels stage, verdict and reason
+	attributes []attribute.KeyValue  // of the span
 }
 
+// newStageRecords builds the records for each reason of the stage.
 func newStageRecords(stage string) stageRecords {
 	records := stageRecords{span: names.SpanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
 	for _, reason := range middleware.ReasonsOf(stage) {

@@ -39,7 +39,7 @@ func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middlewar
 	if req.link.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: req.link}))
 	}
-	req.next = req.spanID
+	req.next = req.spanID // the client has received this id
 	ctx, server := r.tracing.Tracers.Tracer(scopeHTTP).Start(ctx, serverSpanName(ex), options...)
 	ended := req.began
 	for _, step := range ex.Trail {
@@ -56,6 +56,7 @@ func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middlewar
 	server.End(trace.WithTimestamp(ended))
 }
 
+// writeStage makes the span of a stage and the spans of its calls.
 func (r *Recorder) writeStage(ctx context.Context, req *requestState, ex *middleware.Exchange, step middleware.Step, ended time.Time) {
 	ctx, span := r.tracer.Start(ctx, r.stages[step.Stage].span, trace.WithTimestamp(step.Started))
 	for i := range req.calls {
@@ -82,7 +83,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 		span.End(trace.WithTimestamp(ended))
 		return
 	}
-	req.next = c.spanID
+	req.next = c.spanID // the backend has received this id
 	_, span := r.tracing.Tracers.Tracer(scopeHTTP).Start(ctx, "HTTP "+c.method,
 		trace.WithTimestamp(c.started), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(clientAttributes(c)...))
@@ -127,7 +128,7 @@ func clientAttributes(c *call) []attribute.KeyValue {
 	attrs := append(methodAttributes(c.method), names.AttrURL.String(fitting(url.String())))
 	attrs = append(attrs, addressAttributes(c.url.Host)...)
 	proto := c.proto
-	if proto == "" {
+	if proto == "" { // without a response
 		proto = "HTTP/1.1"
 	}
 	attrs = append(attrs, protocolAttributes(proto)...)
@@ -161,6 +162,7 @@ func splitAddress(address string) (host string, port int) {
 	return strings.Trim(address[:i], "[]"), port
 }
 
+// protocolAttributes returns network.protocol.version of "HTTP/1.1" and the like.
 func protocolAttributes(proto string) []attribute.KeyValue {
 	_, version, ok := strings.Cut(proto, "/")
 	if !ok {

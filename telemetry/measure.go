@@ -17,6 +17,8 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
+// newHistogram makes a histogram of the catalogue. The SDK's default boundaries
+// are for milliseconds.
 func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, error) {
 	m := names.MetricNamed(name)
 	return meter.Float64Histogram(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning),
@@ -65,6 +67,8 @@ func newReadyOptions[K comparable](labels func(K) []attribute.KeyValue) *readyOp
 	return &readyOptions[K]{options: make(map[K][]metric.RecordOption), labels: labels}
 }
 
+// of returns the options for the label values. Concurrent calls may build the same
+// options twice, which is harmless.
 func (s *readyOptions[K]) of(key K) []metric.RecordOption {
 	s.mu.RLock()
 	options, ok := s.options[key]
@@ -95,6 +99,7 @@ type clientSeries struct {
 	errorType string // "" with a response
 }
 
+// clientLabels omits the labels without a value.
 func clientLabels(s clientSeries) []attribute.KeyValue {
 	labels := []attribute.KeyValue{names.AttrMethod.String(s.method)}
 	if s.status > 0 {
@@ -164,6 +169,7 @@ const scheme = "http"
 // with it.
 type fateCounter map[string]*atomic.Int64
 
+// newFateCounter registers the counter with the given fates, which add accepts.
 func (p *Providers) newFateCounter(name string, fates ...string) (fateCounter, error) {
 	c := fateCounter{}
 	for _, fate := range fates {
@@ -197,6 +203,7 @@ func newDegraded() *degraded {
 	return d
 }
 
+// mark records a failure or a bypass of the stage.
 func (d *degraded) mark(stage string) {
 	if last, ok := d.last[stage]; ok {
 		last.Store(d.now().UnixNano())

@@ -31,7 +31,7 @@ func (p *Providers) tracedServer(next http.Handler) http.Handler {
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if req := requestFrom(r.Context()); req.sampled {
-			req.next = req.spanID
+			req.next = req.spanID // for the span that otelhttp makes
 			if r.Header["Upgrade"] != nil {
 				w = &upgradable{ResponseWriter: w, request: req}
 			}
@@ -43,6 +43,7 @@ func (p *Providers) tracedServer(next http.Handler) http.Handler {
 	})
 }
 
+// isSampled is the filter of otelhttp, for the server and the client.
 func isSampled(r *http.Request) bool {
 	req := requestFrom(r.Context())
 	return req != nil && req.sampled

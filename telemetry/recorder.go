@@ -23,11 +23,11 @@ type Recorder struct {
 	tracing  *Providers
 	tracer   trace.Tracer
 	keeping  keeping
-	duration metric.Float64Histogram
-	count    metric.Int64Counter
-	used     metric.Float64Histogram
-	retry    metric.Float64Histogram
-	served   metric.Float64Histogram
+	duration metric.Float64Histogram // gateway.stage.duration
+	count    metric.Int64Counter     // gateway.decisions
+	used     metric.Float64Histogram // gateway.rate_limit.utilization
+	retry    metric.Float64Histogram // gateway.rate_limit.retry_after
+	served   metric.Float64Histogram // http.server.request.duration
 	series   *readyOptions[routeSeries]
 	routes   *routeLabels
 	degraded *degraded
@@ -69,6 +69,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 	return r, nil
 }
 
+// newInstruments makes the instruments of the catalogue that the recorder uses.
 func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 	for name, histogram := range map[string]*metric.Float64Histogram{
 		names.MetricStageDuration: &r.duration, names.MetricUtilization: &r.used,
@@ -120,6 +121,7 @@ func setStatus(span trace.Span, outcome middleware.Outcome) {
 	}
 }
 
+// measure records the metrics of a stage. The stage rate_limit has two more.
 func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
 	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
 	r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)

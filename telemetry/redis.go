@@ -64,6 +64,7 @@ func (i *RedisInstrument) Command(ctx context.Context, name string, started time
 
 type commandOutcome struct{ operation, errorType string }
 
+// commandLabels are the labels of db.client.operation.duration.
 func commandLabels(o commandOutcome) []attribute.KeyValue {
 	labels := []attribute.KeyValue{names.AttrDBSystem.String("redis"), names.AttrDBOp.String(o.operation)}
 	if o.errorType != "" {

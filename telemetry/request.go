@@ -73,11 +73,13 @@ func newRequest(pool *sync.Pool) *requestState {
 
 type requestKey struct{}
 
+// requestFrom returns nil if ctx is not a request's, as in a probe of Redis.
 func requestFrom(ctx context.Context) *requestState {
 	r, _ := ctx.Value(requestKey{}).(*requestState)
 	return r
 }
 
+// note records a call of the running stage. It ignores calls beyond maxCalls.
 func (r *requestState) note(c call) {
 	if len(r.calls) < maxCalls {
 		c.stage = r.stage
@@ -125,6 +127,7 @@ func formatTraceparent(id trace.TraceID, span trace.SpanID, flags trace.TraceFla
 	return string(b)
 }
 
+// newTraceID returns a random id. An id of zeros is invalid.
 func newTraceID() (id trace.TraceID) {
 	for !id.IsValid() {
 		binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an id is not secret

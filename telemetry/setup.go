@@ -104,6 +104,8 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 	return p, nil
 }
 
+// startTracing makes the tracer provider and the counters of traces and spans. The
+// counters exist without an exporter too, so that their series always exist.
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
 	var err error
 	p.traceFates, err = p.newFateCounter(names.MetricTraces, names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled)

@@ -43,13 +43,14 @@ func Start(ctx context.Context, cfg config.Config) (*Servers, error) {
 	if !loopback(cfg.Redis.Addr) {
 		e.cfg.Redis.Addr = defaultAddr
 	}
-	e.redis.ClockTTL(true)
+	e.redis.ClockTTL(true) // by default miniredis expires keys only in FastForward
 	if err := e.startRedis(); err != nil {
 		return nil, err
 	}
 	if cfg.Application.TargetHost != config.Default().Application.TargetHost {
 		return e, nil
 	}
+	// No other program needs the port, so it is any free one.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		e.Close()
@@ -61,6 +62,8 @@ func Start(ctx context.Context, cfg config.Config) (*Servers, error) {
 	return e, nil
 }
 
+// startRedis starts Redis with the user and the password of the configuration. Its
+// error names the configuration key.
 func (e *Servers) startRedis() error {
 	redisCfg := e.cfg.Redis
 	switch {
@@ -82,6 +85,7 @@ func (e *Servers) startRedis() error {
 	return nil
 }
 
+// portOf returns the port of a TCP listener.
 func portOf(addr net.Addr) int {
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		return tcp.Port
@@ -89,6 +93,7 @@ func portOf(addr net.Addr) int {
 	return 0
 }
 
+// loopback reports whether host:port is on this machine only.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

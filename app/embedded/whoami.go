@@ -21,6 +21,7 @@ func Whoami(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	// Errors of the following writes mean that the client is gone.
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if hostname, err := os.Hostname(); err == nil {
 		fmt.Fprintln(w, "Hostname:", hostname)

@@ -49,6 +49,7 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 	client := redisstore.NewMintClient(s.redis, 5*time.Second)
 	defer func() { _ = client.Close() }() // the client has no buffered data
 	t := tokens{secret: s.secret}
+	// Each token has a record in Redis. change then deletes or breaks some of them.
 	for _, token := range []struct {
 		jwt    *string
 		limit  int64
@@ -81,6 +82,7 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 // kinds returns the mix: mostly allowed requests, and every reason that a
 // client can cause.
 func (t tokens) kinds() ([]kind, error) {
+	// exp 9e9 is in the year 2255, nbf 8e9 in 2223.
 	expired, err1 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 1})
 	early, err2 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 9e9, "nbf": 8e9})
 	noExp, err3 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic"})
@@ -91,6 +93,7 @@ func (t tokens) kinds() ([]kind, error) {
 			return nil, fmt.Errorf("signing: %w", err)
 		}
 	}
+	// The signature is the word "signature" in base64.
 	forged := t.good[:strings.LastIndexByte(t.good, '.')] + ".c2lnbmF0dXJl"
 	is := func(r ...middleware.Reason) []middleware.Reason { return r }
 	return []kind{ // send sends the first kind first, to check the tokens
@@ -117,6 +120,7 @@ func (t tokens) kinds() ([]kind, error) {
 	}, nil
 }
 
+// sign signs a JWT without a record in Redis.
 func (t tokens) sign(method jwt.SigningMethod, claims jwt.MapClaims) (string, error) {
 	return jwt.NewWithClaims(method, claims).SignedString([]byte(t.secret))
 }
@@ -124,12 +128,14 @@ func (t tokens) sign(method jwt.SigningMethod, claims jwt.MapClaims) (string, er
 // maker makes a request to the gateway at base.
 type maker func(ctx context.Context, base string) (*http.Request, error)
 
+// request makes a request without credentials.
 func request(method, target string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // the user chooses the URL with -gateway
 	}
 }
 
+// withHeader adds Authorization headers to a request.
 func withHeader(plain maker, values ...string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
 		r, err := plain(ctx, base)

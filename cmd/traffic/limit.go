@@ -41,6 +41,7 @@ func (t *tally) checkLimit() error {
 		if r.Kind != limitedKind {
 			continue
 		}
+		// A short run sends fewer requests than the limit, so it needs no 429.
 		limit := fmt.Sprintf("in at most %d windows of %s, with a limit of %d", windows, window, limitedRate)
 		forwarded := r.Reasons[middleware.Forwarded.String()]
 		switch {

@@ -66,6 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// drive checks the gateway, mints the tokens, sends the mix and prints the report.
 func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	err := ready(ctx, s)
 	var kinds []kind
@@ -85,6 +86,8 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	return t.report(context.WithoutCancel(ctx), stdout, s) // also after an interrupt
 }
 
+// parse parses the command line. The defaults of the flags come from .env and the
+// environment, so it reads them first.
 func parse(args []string, stderr io.Writer) (settings, error) {
 	if err := dotenv.Read(); err != nil {
 		return settings{}, err
@@ -123,6 +126,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	return s, s.check(flags)
 }
 
+// check returns all faults of the settings. It removes trailing slashes of URLs.
 func (s *settings) check(flags *flag.FlagSet) error {
 	var faults []error
 	fault := func(wrong bool, format string, args ...any) {
@@ -142,7 +146,7 @@ func (s *settings) check(flags *flag.FlagSet) error {
 		fault(bad, "-%s is not a URL such as http://localhost:8080", name)
 	}
 	for _, u := range []*string{&s.gateway, &s.grafana, &s.prometheus, &s.jaeger} {
-		*u = strings.TrimRight(*u, "/") // paths are appended
+		*u = strings.TrimRight(*u, "/") // callers append a path with a slash
 	}
 	return errors.Join(faults...)
 }

@@ -12,7 +12,9 @@ import (
 )
 
 const (
+	// readyTimeout is longer than the gateway's check of Redis takes.
 	readyTimeout = 3 * time.Second
+	// probeTimeout limits the check of a service that is linked to.
 	probeTimeout = time.Second
 )
 

@@ -44,6 +44,7 @@ func (t *tally) report(ctx context.Context, w io.Writer, s settings) error {
 	return limit
 }
 
+// table prints one line per kind. traces says whether Jaeger runs.
 func (t *tally) table(w io.Writer, s settings, traces bool) {
 	total := 0
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

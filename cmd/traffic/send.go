@@ -18,6 +18,7 @@ const (
 	inFlight = 128
 	// answerTimeout is longer than the gateway waits for an upstream.
 	answerTimeout = 60 * time.Second
+	// progressEvery is the interval of the lines on stderr.
 	progressEvery = 5 * time.Second
 	// maxBody is more than the size of any problem document.
 	maxBody = 64 << 10
@@ -46,14 +47,19 @@ type tally struct {
 	cut     int           // requests that the interrupt aborted
 }
 
-// send sends requests at the rate for the duration and waits for the last
-// answers. The first request is sent alone, because its answer shows whether
-// the gateway accepts the tokens.
-func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
+func newTally(kinds []kind) *tally {
 	t := &tally{began: time.Now()}
 	for _, k := range kinds {
 		t.results = append(t.results, &result{Kind: k.name, Statuses: map[int]int{}, Reasons: map[string]int{}})
 	}
+	return t
+}
+
+// send sends requests at the rate for the duration and waits for the last
+// answers. The first request is sent alone, because its answer shows whether
+// the gateway accepts the tokens.
+func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
+	t := newTally(kinds)
 	client := &http.Client{
 		Timeout:   answerTimeout,
 		Transport: &http.Transport{MaxIdleConnsPerHost: inFlight, DisableCompression: true},
@@ -65,6 +71,7 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*t
 	if err := t.mismatch(s); err != nil {
 		return nil, err
 	}
+	// At inFlight requests the loop waits, and the rate is lower than configured.
 	places := make(chan struct{}, inFlight)
 	var wg sync.WaitGroup
 	tick := time.NewTicker(time.Second / time.Duration(s.rate))
@@ -92,7 +99,7 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*t
 	wg.Wait()
 	t.took = time.Since(t.began)
 	if ctx.Err() != nil {
-		fmt.Fprintf(progress, "interrupted after %.0f s: %d requests were cut and are not counted\n", t.took.Seconds(), t.cut)
+		fmt.Fprintf(progress, "interrupted after %.0f s: %d requests were aborted and are not counted\n", t.took.Seconds(), t.cut)
 	}
 	return t, nil
 }
@@ -181,6 +188,7 @@ func ask(ctx context.Context, client *http.Client, base string, k kind) (int, ht
 	return response.StatusCode, response.Header, reasonOf(response.Header, body), nil
 }
 
+// add changes the result of kind i while it holds the lock.
 func (t *tally) add(i int, change func(*result)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,6 +213,8 @@ func reasonOf(h http.Header, body []byte) middleware.Reason {
 	return middleware.ReasonNone
 }
 
+// statusOf returns the status of a reason in the table of reasons. A forwarded
+// request has the status of the backend, which always answers 200.
 func statusOf(reason middleware.Reason) int {
 	if status := reason.Info().Status; status != 0 {
 		return status
@@ -212,6 +222,7 @@ func statusOf(reason middleware.Reason) int {
 	return http.StatusOK
 }
 
+// progress prints the counts so far.
 func (t *tally) progress(w io.Writer, s settings) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	startWithin = 30 * time.Second
-	attempts    = 5 // a free port may be taken before Jaeger binds it
+	startWithin = 30 * time.Second // on a slow machine
+	attempts    = 5                // a free port may be taken before Jaeger binds it
 )
 
 // Server is a Jaeger process, which keeps its traces in memory.
@@ -78,7 +78,7 @@ func find(tb testing.TB, root string) string {
 // returns its output.
 func (s *Server) run(tb testing.TB, binary, config string) (said string, ok bool) {
 	tb.Helper()
-	const unused = "127.0.0.1:0" // of a port that nobody asks, any will do
+	const unused = "127.0.0.1:0" // for listeners that the tests do not use
 	health := storetest.FreeAddr(tb)
 	_, metricsPort, _ := strings.Cut(s.Metrics, ":")
 	cmd := exec.Command(binary, "--config", config, //nolint:gosec,noctx // our own build; ended by stop
@@ -94,7 +94,7 @@ func (s *Server) run(tb testing.TB, binary, config string) (said string, ok bool
 	if err != nil {
 		tb.Fatal(err)
 	}
-	stop := func() { _ = cmd.Process.Kill(); <-ended } // it may have ended already
+	stop := func() { _ = cmd.Process.Kill(); <-ended } // Kill fails if it has ended
 	for deadline := time.Now().Add(startWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-ended:
@@ -110,6 +110,7 @@ func (s *Server) run(tb testing.TB, binary, config string) (said string, ok bool
 	return output.String(), false
 }
 
+// answers reports whether a GET of the address returns 200.
 func answers(address string) bool {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, http.NoBody)
 	if err != nil {
