@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// The house rules that no compiler checks: who may depend on whom, and what a
-// file, a package and the top of the tree may look like.
+// The tests of this file check rules for the whole repository: the dependencies
+// of packages, the length of files and the names at the top level.
 
 const (
 	module   = "tyk_proxy"
@@ -24,7 +24,7 @@ const (
 	maxLines = 300
 )
 
-// listed is what these tests read of `go list -json`.
+// listed has the fields of `go list -json` that the tests use.
 type listed struct {
 	ImportPath string
 	Name       string
@@ -37,8 +37,8 @@ type listed struct {
 // everything that they depend on, by import path.
 func goList(t *testing.T) map[string]listed {
 	t.Helper()
-	// What go list reads, go test does not see: reading the files here makes a
-	// changed import run this test again.
+	// go test does not notice what go list reads. Reading the files here makes it
+	// run this test again after a change.
 	goFiles(t)
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Name,Standard,Imports,Deps", "./...")
@@ -70,8 +70,7 @@ func below(importPath string, parents ...string) bool {
 	})
 }
 
-// The packages at the bottom import what is listed here and the standard
-// library; an addition is a decision, not an accident.
+// These packages may import the standard library and the listed packages only.
 func TestImports(t *testing.T) {
 	packages := goList(t)
 	for importPath, allowed := range map[string][]string{
@@ -94,9 +93,9 @@ func TestImports(t *testing.T) {
 		}
 		for _, imported := range p.Imports {
 			if dep, known := packages[imported]; !known || dep.Standard {
-				continue // "C" and "unsafe" are not listed; both are the toolchain's
+				continue // go list does not list "C" and "unsafe"
 			}
-			// A package of ours is meant alone, a library with what is below it.
+			// A package of this module is allowed without its subpackages, a library with them.
 			if ours(imported) && !slices.Contains(allowed, imported) || !ours(imported) && !below(imported, allowed...) {
 				t.Errorf("%s imports %s; it may import the standard library and %q", importPath, imported, allowed)
 			}
@@ -104,7 +103,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Nothing forbidden comes in through somebody else either.
+// Indirect dependencies count too.
 func TestDependencies(t *testing.T) {
 	packages := goList(t)
 	for importPath, forbidden := range map[string][]string{
@@ -125,63 +124,62 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// Some libraries have one door.
-func TestOneDoor(t *testing.T) {
-	for library, door := range map[string]string{
+// Only one package may import each of these libraries.
+func TestSingleImporter(t *testing.T) {
+	for library, importer := range map[string]string{
 		"go.opentelemetry.io/otel/sdk":       "tyk_proxy/telemetry",
 		"go.opentelemetry.io/otel/exporters": "tyk_proxy/telemetry",
 		"github.com/prometheus":              "tyk_proxy/telemetry",
 		"github.com/ilyakaznacheev/cleanenv": "tyk_proxy/app/config",
 		"github.com/joho/godotenv":           "tyk_proxy/app/config/dotenv",
-		"github.com/alicebob/miniredis":      "tyk_proxy/app",
+		"github.com/alicebob/miniredis":      "tyk_proxy/app/embedded",
 		"tyk_proxy/app":                      "tyk_proxy/cmd/tyk_proxy",
 	} {
-		open := false
+		found := false
 		for _, p := range goList(t) {
 			for _, imported := range p.Imports {
-				// A package of ours is meant alone: commands may import what is below app.
-				if !ours(p.ImportPath) || ours(library) && imported != library || !below(imported, library) {
-					continue
+				if !ours(p.ImportPath) || !below(imported, library) || below(p.ImportPath, library) ||
+					below(imported, "tyk_proxy/app/config", "tyk_proxy/app/mint") {
+					continue // every program may read the configuration and mint tokens
 				}
-				if inside := below(p.ImportPath, door); inside {
-					open = true
+				if below(p.ImportPath, importer) {
+					found = true
 				} else {
-					t.Errorf("%s imports %s, which only %s may", p.ImportPath, imported, door)
+					t.Errorf("%s imports %s, which only %s may import", p.ImportPath, imported, importer)
 				}
 			}
 		}
-		if !open {
-			t.Errorf("%s does not import %s any more: the rule guards nothing", door, library)
+		if !found {
+			t.Errorf("%s does not import %s: remove the rule", importer, library)
 		}
 	}
 }
 
-// Only app/config reads the environment. The OpenTelemetry SDK reads OTEL_* by
-// itself, and telemetry asks which of them are set.
-func TestEnvironmentHasOneReader(t *testing.T) {
+// Only app/config and telemetry, which reads OTEL_*, may read the environment.
+func TestReadersOfTheEnvironment(t *testing.T) {
 	for name, text := range goFiles(t) {
 		dir := filepath.ToSlash(filepath.Dir(name))
 		reads := bytes.Contains(text, []byte("os.Getenv(")) || bytes.Contains(text, []byte("os.LookupEnv(")) ||
 			bytes.Contains(text, []byte("os.Environ("))
 		if reads && !strings.HasSuffix(name, "_test.go") && !below(dir, root+"/app/config") && !below(dir, root+"/telemetry") &&
 			!strings.HasPrefix(dir, root+"/tools") && !strings.HasSuffix(dir, "test") {
-			t.Errorf("%s reads the environment, which only app/config may", name)
+			t.Errorf("%s reads the environment, which only app/config may read", name)
 		}
 	}
 }
 
-// A package is named for what it offers.
+// A package's name must describe what it provides.
 func TestPackageNames(t *testing.T) {
-	empty := []string{"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "shared", "base"}
+	vague := []string{"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "shared", "base"}
 	for _, p := range goList(t) {
 		if !ours(p.ImportPath) {
 			continue
 		}
-		if slices.Contains(empty, p.Name) || slices.Contains(empty, path.Base(p.ImportPath)) {
-			t.Errorf("package %s is named for nothing", p.ImportPath)
+		if slices.Contains(vague, p.Name) || slices.Contains(vague, path.Base(p.ImportPath)) {
+			t.Errorf("the name of package %s describes nothing", p.ImportPath)
 		}
 		if p.Name != "main" && p.Name != path.Base(p.ImportPath) {
-			t.Errorf("package %s is named %s, not after its directory", p.ImportPath, p.Name)
+			t.Errorf("package %s has the name %s, want the name of its directory", p.ImportPath, p.Name)
 		}
 	}
 }
@@ -217,9 +215,8 @@ func goFiles(t *testing.T) map[string][]byte {
 	return files
 }
 
-// What a visitor sees first is short and stays so.
 func TestTopLevel(t *testing.T) {
-	agreed := []string{
+	allowed := []string{
 		"cmd", "app", "middleware", "telemetry", "observability", "tools",
 		"config.json", ".env.example", "Dockerfile", "docker-compose.yml", "Makefile", "go.mod", "go.sum",
 		"README.md", "CONTRIBUTING.md", "SECURITY.md",
@@ -231,17 +228,16 @@ func TestTopLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		if !slices.Contains(agreed, entry.Name()) && !slices.ContainsFunc(ignored, func(pattern string) bool {
+		if !slices.Contains(allowed, entry.Name()) && !slices.ContainsFunc(ignored, func(pattern string) bool {
 			matched, err := filepath.Match(pattern, entry.Name())
 			return err == nil && matched
 		}) {
-			t.Errorf("%s stands at the top; the agreed names are %q", entry.Name(), agreed)
+			t.Errorf("%s is at the top level; the allowed names are %q", entry.Name(), allowed)
 		}
 	}
 }
 
-// ignoredAtTop returns .gitignore's patterns of names: what is built or kept
-// locally is nobody's first sight.
+// ignoredAtTop returns the patterns of .gitignore.
 func ignoredAtTop(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, ".gitignore"))

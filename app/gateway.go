@@ -35,17 +35,17 @@ import (
 	"tyk_proxy/telemetry"
 )
 
-// Version is stamped by the linker: -ldflags "-X tyk_proxy/app.Version=…".
+// Version is set by the linker: -ldflags "-X tyk_proxy/app.Version=…".
 var Version = "dev"
 
-// maxHeaderBytes bounds a request's headers; net/http answers more with 431.
+// maxHeaderBytes limits a request's headers. net/http answers 431 if there are more.
 const maxHeaderBytes = 32 << 10
 
-// maxResponseHeaderBytes bounds a response's headers; net/http's default is
-// 10 MiB. More makes the answer a 502.
+// maxResponseHeaderBytes limits a response's headers. The gateway answers 502 if
+// there are more. The default of net/http is 10 MiB.
 const maxResponseHeaderBytes = 256 << 10
 
-// Gateway is the wired program: the pipeline and the two servers around it.
+// Gateway is the pipeline and the two servers of the program.
 type Gateway struct {
 	cfg       config.Config
 	log       *logrus.Logger
@@ -54,17 +54,17 @@ type Gateway struct {
 
 	public   *http.Server    // the pipeline, /health and /ready
 	metrics  *http.Server    // /metrics
-	upstream *lean.Transport // the way to the backend
+	upstream *lean.Transport // the transport to the backend
 
-	asking     singleflight.Group // of /ready, for Redis
-	readiness  readiness          // what it found last
-	draining   atomic.Bool        // /ready says no
-	inFlight   atomic.Int64       // handlers that run, also of connections that were upgraded
+	storeCheck singleflight.Group // concurrent probes share a check of Redis
+	readiness  readiness          // the result of the last check
+	draining   atomic.Bool        // /ready answers 503
+	inFlight   atomic.Int64       // running handlers, upgraded connections included
 	cancelBase context.CancelCauseFunc
 }
 
-// NewGateway wires a gateway from a configuration that LoadConfig accepted. It
-// opens no socket. Call Run, which also releases what NewGateway made.
+// NewGateway wires a gateway from a configuration that config.Load accepted. It
+// opens no socket. The caller must call Run, which also releases all resources.
 func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (*Gateway, error) {
 	auth, err := newAuth(cfg.Application.Token)
 	if err != nil {
@@ -74,38 +74,38 @@ func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{cfg: cfg, log: logger, readiness: readiness{log: logger}}
-	options.Changed = g.redisChanged
-	g.redis = redisstore.NewClient(options)
-	providers, err := newTelemetry(ctx, cfg.Telemetry, g.redis)
-	if err != nil {
-		return nil, err
-	}
-	recorder, err := providers.NewRecorder(logger, keyIDSecret(cfg)) //nolint:contextcheck // a counter at 0 belongs to no request
-	if err != nil {
-		return nil, err
-	}
 	trusted, err := parseNetworks(cfg.Telemetry.TrustedProxies)
 	if err != nil {
 		return nil, err
 	}
-	g.providers = providers
-	pipeline, err := g.newPipeline(auth, recorder)
+	g := &Gateway{cfg: cfg, log: logger, readiness: readiness{log: logger}}
+	options.Changed = g.redisChanged
+	g.redis = redisstore.NewClient(options)
+	if g.providers, err = newTelemetry(ctx, cfg.Telemetry, g.redis); err != nil {
+		return nil, err
+	}
+	pipeline, err := g.newPipeline(auth) //nolint:contextcheck // the counters start at 0 outside of any request
 	if err != nil {
 		return nil, err
 	}
-	instrumented, err := providers.Server(pipeline, cfg.Application.Port, trusted)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.newServers(ctx, middleware.TrustBoundary(trusted, instrumented)); err != nil {
+	// A request passes these five handlers from top to bottom.
+	handler := g.tracked(
+		g.probes(
+			middleware.TrustBoundary(trusted,
+				g.providers.Server(cfg.Application.Port,
+					pipeline))))
+	if err := g.newServers(ctx, handler); err != nil {
 		return nil, err
 	}
 	return g, nil
 }
 
-// newPipeline puts the stages in their order.
-func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observer) (*middleware.Pipeline, error) {
+// newPipeline returns the pipeline of the five stages.
+func (g *Gateway) newPipeline(auth middleware.Stage) (*middleware.Pipeline, error) {
+	recorder, err := g.providers.NewRecorder(g.log, keyIDSecret(g.cfg))
+	if err != nil {
+		return nil, err
+	}
 	proxy, err := g.newProxy()
 	if err != nil {
 		return nil, err
@@ -124,13 +124,14 @@ func (g *Gateway) newPipeline(auth middleware.Stage, observer middleware.Observe
 			}),
 		},
 		Forwarder:     proxy,
-		Observer:      observer,
+		Observer:      recorder,
 		TraceID:       telemetry.TraceID,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		WriteTimeout:  time.Duration(g.cfg.ServerTimeouts.WriteTimeout),
 	}), nil
 }
 
+// newProxy returns the last stage, with the instrumented transport to the backend.
 func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	target, err := url.Parse(g.cfg.Application.TargetHost)
 	if err != nil {
@@ -138,7 +139,7 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	}
 	dialer := &net.Dialer{Timeout: time.Duration(g.cfg.Upstream.DialTimeout), KeepAlive: 30 * time.Second}
 	transport := &http.Transport{
-		// No Proxy: the one backend is reached directly, whatever the environment says.
+		// Proxy is not set: HTTP_PROXY does not apply to the backend.
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   time.Duration(g.cfg.Upstream.DialTimeout),
 		ResponseHeaderTimeout: time.Duration(g.cfg.Upstream.ResponseTimeout),
@@ -148,9 +149,11 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		MaxIdleConns:           g.cfg.Upstream.IdleConnections,
 		MaxIdleConnsPerHost:    g.cfg.Upstream.IdleConnections,
 		IdleConnTimeout:        90 * time.Second,
-		// The backend negotiates with the client, not with the gateway.
+		// The client and the backend negotiate compression.
 		DisableCompression: true,
 	}
+	// The lean transport handles most requests. Others, such as upgrades, use the
+	// transport of net/http.
 	g.upstream = lean.New(lean.Config{Upstream: target, Fallback: transport})
 	instrumented, err := g.providers.Transport(g.upstream)
 	if err != nil {
@@ -163,7 +166,8 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	}), nil
 }
 
-func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
+// newServers makes the public server, which serves handler, and the metrics server.
+func (g *Gateway) newServers(ctx context.Context, handler http.Handler) error {
 	var certificates *tls.Config
 	if m := g.cfg.Monitoring; m.Scheme == "https" {
 		pair, err := tls.LoadX509KeyPair(m.TLSCertFile, m.TLSKeyFile)
@@ -172,18 +176,18 @@ func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
 		}
 		certificates = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
-	// Requests in flight outlive ctx: only the stop may end them.
+	// Requests in flight must not end with ctx; stop ends them.
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	g.cancelBase = cancel
 	t := g.cfg.ServerTimeouts
 	g.public = &http.Server{
-		Handler:           g.tracked(g.probes(pipeline)),
+		Handler:           handler,
 		ReadHeaderTimeout: time.Duration(t.ReadHeaderTimeout),
 		ReadTimeout:       time.Duration(t.ReadTimeout),
 		WriteTimeout:      time.Duration(t.WriteTimeout),
 		IdleTimeout:       time.Duration(t.IdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
-		// "OPTIONS *" is judged like every other request, not answered by net/http.
+		// The pipeline must also decide about "OPTIONS *".
 		DisableGeneralOptionsHandler: true,
 
 		BaseContext: func(net.Listener) context.Context { return base },
@@ -204,7 +208,7 @@ func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
 	return nil
 }
 
-// logWriter passes on what net/http says about broken connections.
+// logWriter logs the connection errors of net/http.
 type logWriter struct{ log *logrus.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {

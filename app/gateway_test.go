@@ -47,7 +47,7 @@ func discardLogger() *logrus.Logger {
 
 const apiKey = "k1"
 
-// record puts the token's record into Redis; the JWT is the tests' to sign.
+// record stores the token's record in Redis. The tests sign the JWT.
 func record(t *testing.T, redis *miniredis.Miniredis) {
 	t.Helper()
 	text := fmt.Sprintf(`{"api_key":%q,"rate_limit":100,"expires_at":%q,"allowed_routes":["/api/v1/test"]}`,
@@ -79,7 +79,7 @@ func writePEM(t *testing.T, kind string, der []byte) string {
 	return path
 }
 
-// From the PEM file to the answer, with each kind of key.
+// Each kind of public key is read from a PEM file and verifies tokens.
 func TestPublicKeys(t *testing.T) {
 	rsaKey, rsaErr := rsa.GenerateKey(rand.Reader, 2048)
 	ecKey, ecErr := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -101,7 +101,8 @@ func TestPublicKeys(t *testing.T) {
 			r := startRun(t, cfg, Options{})
 			url := r.gateway + "/api/v1/test"
 			r.want(url, sign(t, jwt.GetSigningMethod(name), key), http.StatusOK, "")
-			// The oldest trick: the public key as if it were a shared secret.
+			// Algorithm confusion: the public key must not work as an HMAC
+			// secret.
 			public, err := os.ReadFile(cfg.Application.Token.PublicKeyFile)
 			if err != nil {
 				t.Fatal(err)
@@ -112,8 +113,8 @@ func TestPublicKeys(t *testing.T) {
 	}
 }
 
-// selfSigned writes a certificate for the loopback and its key, and returns
-// the pool that trusts it.
+// selfSigned writes a certificate for the loopback address and its key. It
+// returns a pool that trusts it.
 func selfSigned(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -154,7 +155,8 @@ func TestMetricsOverTLS(t *testing.T) {
 	r.want(r.gateway+"/ready", "", http.StatusOK, "") // the gateway itself stays plain
 }
 
-// A Redis behind TLS is believed only if the configured authority signed for it.
+// The gateway connects to Redis only if the configured CA signed its
+// certificate.
 func TestRedisOverTLS(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
@@ -190,9 +192,8 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 }
 
-// A file that is spoilt after LoadConfig accepted it is still refused before a
-// socket is open, by the name of the key.
-func TestUnusableFiles(t *testing.T) {
+// NewGateway checks the files again, and its error names the key.
+func TestInvalidFiles(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	_, otherKey, _ := selfSigned(t)
 	missing := filepath.Join(t.TempDir(), "missing.pem")
@@ -220,7 +221,7 @@ func TestUnusableFiles(t *testing.T) {
 	}
 }
 
-// Run ends with its context, and when a listener fails under it.
+// Run ends when its context ends and when a listener fails.
 func TestRunEnds(t *testing.T) {
 	cfg := testConfig(miniredis.RunT(t).Addr(), backend(t))
 	for name, broken := range map[string]bool{"context": false, "listener": true} {

@@ -8,8 +8,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// A running gateway has read its files: while they are being replaced it is as
-// healthy as before.
+// The health check does not read the files of the configuration: they may be
+// missing while they are replaced.
 func TestHealthcheckIgnoresFiles(t *testing.T) {
 	certFile, keyFile, _ := selfSigned(t)
 	cfg := testConfig(miniredis.RunT(t).Addr(), backend(t))

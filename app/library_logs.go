@@ -13,10 +13,10 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// redirectLibraryLogs sends what go-redis, OpenTelemetry and net/http would
-// print on their own to the program's one logger. All offer only a global hook.
+// redirectLibraryLogs sends the log lines of go-redis, OpenTelemetry and net/http
+// to the program's logger. These libraries have global loggers only.
 func redirectLibraryLogs(logger *logrus.Logger) {
-	log.SetFlags(0) // the logger has the time
+	log.SetFlags(0) // the logger adds the time
 	log.SetOutput(transportLog{logger})
 	redis.SetLogger(redisLog{logger})
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -25,9 +25,9 @@ func redirectLibraryLogs(logger *logrus.Logger) {
 	otel.SetLogger(logr.New(telemetryLog{logger}))
 }
 
-// transportLog takes what net/http's transport says about backends, which is
-// without what it quotes: the bytes of a backend that sends more than it
-// announced, and may repeat a request's credentials.
+// transportLog logs the lines of http.Transport without quoted text. The
+// transport quotes unexpected bytes of a backend, which can contain the
+// credentials of a request.
 type transportLog struct{ log *logrus.Logger }
 
 func (w transportLog) Write(line []byte) (int, error) {
@@ -35,22 +35,21 @@ func (w transportLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// redisLog is at debug level: every error it would report also ends a request
-// or a probe, which says so itself.
+// redisLog logs at debug level, because every error also fails a request or a
+// probe, which is logged.
 type redisLog struct{ log *logrus.Logger }
 
 func (l redisLog) Printf(_ context.Context, format string, v ...any) {
 	l.log.WithField("component", "redis").Debugf(format, v...)
 }
 
-// telemetryLog takes what OpenTelemetry says about itself: its messages, which
-// are constants. Their values and errors are left out, since they quote the
-// OTEL_* variables that could not be read, and with them a collector's
-// credentials. It implements [logr.LogSink].
+// telemetryLog logs the messages of OpenTelemetry, which are constants. It omits
+// values and errors, because they quote invalid OTEL_* variables, which can
+// contain the collector's credentials. It implements [logr.LogSink].
 type telemetryLog struct{ log *logrus.Logger }
 
-// warnings is OpenTelemetry's verbosity for warnings; what is more verbose is
-// about its inner life.
+// warnings is OpenTelemetry's verbosity of warnings. Higher ones are for
+// debugging the SDK.
 const warnings = 1
 
 func (telemetryLog) Init(logr.RuntimeInfo) {}

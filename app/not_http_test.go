@@ -13,9 +13,9 @@ import (
 	logged "github.com/sirupsen/logrus/hooks/test"
 )
 
-// What net/http refuses by itself is as OPERATING.md says: plain text, without a
-// reason, a trace or a line in the log.
-func TestWhatIsNotHTTP(t *testing.T) {
+// net/http refuses malformed requests with plain text, and without a reason, a
+// trace or a log line. OPERATING.md says so.
+func TestMalformedHTTP(t *testing.T) {
 	logger, hook := logged.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)
 	r := startLogged(t, testConfig(miniredis.RunT(t).Addr(), backend(t)), logger)
@@ -39,7 +39,7 @@ func TestWhatIsNotHTTP(t *testing.T) {
 	}
 }
 
-// sendRaw sends bytes and returns what comes back until the connection closes.
+// sendRaw sends bytes and returns the answer until the connection closes.
 func sendRaw(t *testing.T, addr, request string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -50,7 +50,7 @@ func sendRaw(t *testing.T, addr, request string) string {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	// The server may close before it has read everything: what it answers counts.
+	// The server may close the connection before it has read everything.
 	_, _ = io.WriteString(conn, request)
 	answer, _ := io.ReadAll(conn)
 	return string(answer)

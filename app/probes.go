@@ -13,10 +13,10 @@ const (
 	notReadyStore    = "store_unavailable"
 )
 
-// probes answers /health and /ready itself and sends all else to the pipeline.
-// It compares the path as it came: http.ServeMux would redirect paths that the
-// pipeline has to judge.
-func (g *Gateway) probes(pipeline http.Handler) http.Handler {
+// probes answers /health and /ready and passes all other requests on. It compares
+// the escaped path, because http.ServeMux would redirect paths about which the
+// pipeline must decide.
+func (g *Gateway) probes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.EscapedPath() {
 		case "/health":
@@ -24,12 +24,12 @@ func (g *Gateway) probes(pipeline http.Handler) http.Handler {
 		case "/ready":
 			g.probe(w, r, g.notReady(r))
 		default:
-			pipeline.ServeHTTP(w, r)
+			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-// notReady returns why the gateway should get no traffic, or "".
+// notReady returns the reason why the gateway is not ready, or "".
 func (g *Gateway) notReady(r *http.Request) string {
 	if g.draining.Load() {
 		return notReadyDraining
@@ -40,9 +40,10 @@ func (g *Gateway) notReady(r *http.Request) string {
 	return ""
 }
 
+// probe answers a probe: 200 if reason is "", else 503.
 func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "no-store") // a cached answer would hide an outage
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")

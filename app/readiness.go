@@ -8,29 +8,29 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// readinessPause is the least time between two lines about readiness: a Redis
-// at the edge of its timeout may fail every other probe, and anybody may probe.
+// readinessPause is the minimum time between two log lines about readiness. Any
+// client may probe, and a slow Redis may fail every other probe.
 const readinessPause = time.Second
 
-// readiness is whether Redis answered last, kept so that the log has the changes
-// and not the probes. Draining is no part of it: the stop has lines of its own.
+// readiness is the result of the last check of Redis. It exists so that changes
+// are logged and not every probe. It does not cover draining, which stop logs.
 type readiness struct {
 	log *logrus.Logger
 
 	mu    sync.Mutex
 	known bool
-	ready bool      // what the log says
-	asked time.Time // when the newest check began
-	told  time.Time // when the last line was written
+	ready bool      // as logged
+	asked time.Time // when the latest check began
+	told  time.Time // when the last line was logged
 }
 
-// note logs the outcome of a check if it is news. A change that comes too soon
-// is left to the next check.
+// note logs the result of a check if it has changed. A change within
+// readinessPause of the last line is logged by the next check.
 func (r *readiness) note(asked, answered time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if asked.Before(r.asked) {
-		return // it only took longer than one that began later
+		return // a check that began later has already ended
 	}
 	r.asked = asked
 	if r.known && (r.ready == (err == nil) || answered.Sub(r.told) < readinessPause) {
@@ -44,16 +44,15 @@ func (r *readiness) note(asked, answered time.Time, err error) {
 	r.log.Info("ready")
 }
 
-// checkStore asks whether Redis answers what requests ask, and notes it. It asks
-// over a connection of its own: a probe that waits behind the requests would
-// call Redis gone when the gateway is busy, and have the load balancer move that
-// load to the others. Probes that come together share one answer, because
-// anybody may probe.
+// checkStore checks whether Redis answers the commands that requests need. It
+// uses a separate connection: a probe in the queue of the requests would fail
+// when the gateway is busy, and the load balancer would then overload the other
+// gateways. Concurrent probes share one check, because any client may probe.
 func (g *Gateway) checkStore(ctx context.Context) error {
-	_, err, _ := g.asking.Do("", func() (any, error) {
+	_, err, _ := g.storeCheck.Do("", func() (any, error) {
 		asked := time.Now()
 		err := g.redis.Probe(ctx)
-		// A check that the stop ended says nothing about Redis.
+		// The stop may have interrupted the check.
 		if !g.draining.Load() {
 			g.readiness.note(asked, time.Now(), err)
 		}
@@ -62,7 +61,7 @@ func (g *Gateway) checkStore(ctx context.Context) error {
 	return err
 }
 
-// redisChanged logs that Redis fell silent, or that it answers again.
+// redisChanged logs that Redis stopped answering, or that it answers again.
 func (g *Gateway) redisChanged(reason error) {
 	if reason != nil {
 		g.log.WithError(reason).Warn("Redis is silent")

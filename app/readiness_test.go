@@ -18,7 +18,7 @@ import (
 	"tyk_proxy/middleware/redisstore"
 )
 
-// readinessLines returns what a log has about readiness, in order.
+// readinessLines returns the log lines about readiness, in order.
 func readinessLines(hook *logged.Hook) []string {
 	lines := []string{}
 	for _, entry := range hook.AllEntries() {
@@ -39,7 +39,7 @@ const (
 	notReadyLine = "warning not ready store_unavailable"
 )
 
-func TestReadinessIsNotedOnce(t *testing.T) {
+func TestReadinessIsLoggedOnce(t *testing.T) {
 	down := errors.New("down")
 	type check struct {
 		asked, answered int // milliseconds
@@ -66,9 +66,9 @@ func TestReadinessIsNotedOnce(t *testing.T) {
 	}
 }
 
-// The log tells of an outage and of its end, once each, however many probes
-// found them at the same time.
-func TestReadinessInTheLog(t *testing.T) {
+// The log has one line for an outage and one for its end, for any number of
+// concurrent probes.
+func TestReadinessChangesAreLogged(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)
@@ -94,7 +94,7 @@ func TestReadinessInTheLog(t *testing.T) {
 	}
 }
 
-// A start without Redis says so by itself, and is not held up by it.
+// A start without Redis is logged and not delayed.
 func TestStartWithoutRedisIsLogged(t *testing.T) {
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig("127.0.0.1:1", backend(t)), logger)
@@ -111,8 +111,8 @@ func TestStartWithoutRedisIsLogged(t *testing.T) {
 	}
 }
 
-// What the stop ends is not an outage.
-func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
+// A check that the stop interrupts is not an outage.
+func TestCheckDuringStopIsNotLogged(t *testing.T) {
 	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
 	options, err := redisOptions(cfg.Redis)
 	if err != nil {
@@ -124,15 +124,15 @@ func TestCheckDuringTheStopIsNotLogged(t *testing.T) {
 	g := &Gateway{cfg: cfg, redis: client, readiness: readiness{log: logger}}
 	g.draining.Store(true)
 	if g.checkStore(t.Context()) == nil {
-		t.Error("a Redis that is not there answers")
+		t.Error("checkStore succeeds without Redis")
 	}
 	if lines := readinessLines(hook); len(lines) > 0 {
 		t.Errorf("logged %q", lines)
 	}
 }
 
-// An outage is told of once, when it is noticed, and so is its end.
-func TestSilenceInTheLog(t *testing.T) {
+// The start and the end of an outage are logged once each.
+func TestSilentRedisIsLogged(t *testing.T) {
 	redis := miniredis.RunT(t)
 	logger, hook := logged.NewNullLogger()
 	r := startLogged(t, testConfig(redis.Addr(), backend(t)), logger)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,27 +15,28 @@ import (
 
 	"tyk_proxy/app/config"
 	"tyk_proxy/app/config/dotenv"
+	"tyk_proxy/app/embedded"
 	"tyk_proxy/telemetry/logging"
 )
 
-// healthcheckTimeout bounds the -healthcheck probe.
+// healthcheckTimeout limits the probe of -healthcheck.
 const healthcheckTimeout = 3 * time.Second
 
-// logGrace is how long the last log lines may take at the end.
+// logGrace is how long the program waits at its end for the reader of the log.
 const logGrace = time.Second
 
-// Options are what the command line says.
+// Options are the options of the command line.
 type Options struct {
-	ConfigPath string // "" means the defaults
+	ConfigPath string // "" selects the defaults
 	UseEnv     bool   // TYK_PROX_* override the file
-	Embedded   bool   // everything in one process
+	Embedded   bool   // run Redis and a backend in the process
 	Stdout     io.Writer
 	Stderr     io.Writer // log lines
 }
 
-// Run runs the program until a signal arrives. It returns nil after a clean
-// stop. With Embedded and UseEnv, it takes the variables of .env too, so that it
-// has the secret that token_gen finds.
+// Run runs the program until a signal arrives. It returns nil after a clean stop.
+// With Embedded and UseEnv it also reads .env, so that it has the same secret as
+// token_gen.
 func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 	if o.Embedded && o.UseEnv {
 		if err := dotenv.Read(); err != nil {
@@ -52,30 +54,40 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 		return err
 	}
 	defer closeLog(ctx, lines)
-	redirectLibraryLogs(logger)
+	redirectLibraryLogs(logger) // before the libraries are used
 	for _, warning := range warnings {
 		logger.Warn(warning)
 	}
-	if !o.Embedded {
-		return serve(ctx, cfg, logger, signals)
+	if o.Embedded {
+		return serveEmbedded(ctx, cfg, logger, o.Stdout, signals)
 	}
-	embedded, err := StartEmbedded(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer embedded.Close()
-	return embedded.serve(ctx, logger, o.Stdout, signals)
+	return serve(ctx, cfg, logger, func(Listeners) error { return nil }, signals)
 }
 
-// closeLog writes the last lines. It does not wait long for a reader that does
-// not read.
+// closeLog writes the last lines, within logGrace.
 func closeLog(ctx context.Context, lines *logging.Writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logGrace)
 	defer cancel()
 	lines.Close(ctx)
 }
 
-func serve(ctx context.Context, cfg config.Config, logger *logrus.Logger, signals <-chan os.Signal) error {
+// serveEmbedded starts Redis and a backend in the process, and serves.
+func serveEmbedded(ctx context.Context, cfg config.Config, logger *logrus.Logger, stdout io.Writer, signals <-chan os.Signal) error {
+	servers, err := embedded.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer servers.Close()
+	return serve(ctx, servers.Config(), logger, func(l Listeners) error {
+		return servers.Introduce(ctx, stdout, l.Public.Addr(), l.Metrics.Addr())
+	}, signals)
+}
+
+// serve opens the listeners, calls opened with them and serves until a signal
+// arrives.
+func serve(
+	ctx context.Context, cfg config.Config, logger *logrus.Logger, opened func(Listeners) error, signals <-chan os.Signal,
+) error {
 	gateway, err := NewGateway(ctx, cfg, logger)
 	if err != nil {
 		return err
@@ -84,11 +96,15 @@ func serve(ctx context.Context, cfg config.Config, logger *logrus.Logger, signal
 	if err != nil {
 		return err
 	}
+	if err := opened(listeners); err != nil {
+		// Run would close the listeners, but it has not been called.
+		return errors.Join(err, listeners.Public.Close(), listeners.Metrics.Close())
+	}
 	return gateway.Run(ctx, listeners, signals)
 }
 
-// Healthcheck asks the gateway that a configuration describes, on this host,
-// whether it is ready.
+// Healthcheck asks a gateway with this configuration on this host whether it is
+// ready.
 func Healthcheck(ctx context.Context, o Options) error {
 	cfg, err := config.LoadValues(o.ConfigPath, o.UseEnv)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// running is a gateway inside the test's process.
+// running is a gateway in the process of the test.
 type running struct {
 	gateway, metrics string // URLs
 	stdout           *bytes.Buffer
@@ -43,7 +43,7 @@ func testConfig(redis, target string) config.Config {
 	cfg.Application.TargetHost, cfg.Application.Port = target, 0
 	cfg.ServerTimeouts.DrainDelay = 0
 	cfg.Redis.Addr = redis
-	// A busy machine is not an outage.
+	// A slow machine must not cause timeouts.
 	cfg.Redis.Timeout = config.Duration(time.Second)
 	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
 	cfg.Log = config.Log{Level: "Info", Format: "json"}
@@ -51,8 +51,8 @@ func testConfig(redis, target string) config.Config {
 	return cfg
 }
 
-// startRun runs the whole program but for its command line; o's outputs are
-// the test's.
+// startRun runs the whole program except its command line. It replaces the
+// outputs of o.
 func startRun(t *testing.T, cfg config.Config, o Options) *running {
 	t.Helper()
 	text, err := json.Marshal(cfg)
@@ -73,7 +73,7 @@ func startRun(t *testing.T, cfg config.Config, o Options) *running {
 	return r
 }
 
-// startGateway runs a gateway from a configuration as it is, without LoadConfig.
+// startGateway runs a gateway with a configuration, without config.Load.
 func startGateway(t *testing.T, cfg config.Config) *running {
 	t.Helper()
 	return startLogged(t, cfg, discardLogger())
@@ -110,8 +110,8 @@ func newRunning(tb testing.TB) *running {
 	}
 }
 
-// stop ends the run as Ctrl-C does: without an error and without a goroutine
-// left.
+// stop ends the run like SIGINT. It fails the test after an error or if a
+// goroutine remains.
 func (r *running) stop() { r.stopOnce.Do(r.stopNow) }
 
 func (r *running) stopNow() {
@@ -122,7 +122,7 @@ func (r *running) stopNow() {
 			r.tb.Errorf("the run ended with: %v", err)
 		}
 	case <-time.After(30 * time.Second):
-		r.tb.Error("the run does not end")
+		r.tb.Error("the run did not end")
 		return
 	}
 	r.client.CloseIdleConnections()
@@ -136,7 +136,7 @@ func (r *running) stopNow() {
 	}
 }
 
-// answer is a response that was read to its end.
+// answer is a response with its whole body.
 type answer struct {
 	status int
 	header http.Header
@@ -178,8 +178,8 @@ func (r *running) want(url, jwt string, status int, reason string) {
 	}
 }
 
-// local turns the address of a listener, which may be on all interfaces, into
-// one to connect to.
+// local returns a loopback address for a listener's address, which can be on
+// all interfaces.
 func local(tb testing.TB, addr string) string {
 	tb.Helper()
 	_, port, err := net.SplitHostPort(addr)
@@ -189,8 +189,8 @@ func local(tb testing.TB, addr string) string {
 	return net.JoinHostPort("127.0.0.1", port)
 }
 
-// freePort returns a loopback address that nothing listens on, and its port.
-// Somebody may take it before the test does; that is rare enough.
+// freePort returns a free loopback address and its port. Another process could
+// take it before the test does, but this is rare.
 func freePort(tb testing.TB) (string, int) {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -206,7 +206,7 @@ func freePort(tb testing.TB) (string, int) {
 	return addr, port
 }
 
-// servingLine picks from a log where the gateway serves.
+// servingLine sends the addresses of the log line "serving".
 type servingLine chan addresses
 
 type addresses struct {
@@ -233,7 +233,7 @@ func writeConfig(t *testing.T, text string) string {
 	return path
 }
 
-// clearEnv hides variables of ours that the machine running the tests has set.
+// clearEnv unsets the TYK_PROX_* variables of the machine.
 func clearEnv(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {

@@ -15,26 +15,26 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// flushTimeout bounds how long the last telemetry may take at the end.
+// flushTimeout limits the export of the last spans at the shutdown.
 const flushTimeout = 5 * time.Second
 
-// handlerGrace is how long handlers get to notice that their connection was
-// closed, before telemetry is flushed without them; they are asked that often.
+// handlerGrace is how long stop waits for handlers whose connections it closed,
+// and handlerPoll is how often it checks.
 const (
 	handlerGrace = time.Second
 	handlerPoll  = 5 * time.Millisecond
 )
 
-// metricsGrace is how long a scrape that is under way may take at the end.
+// metricsGrace is how long stop waits for a running scrape.
 const metricsGrace = time.Second
 
-// Listeners are the two open sockets of a gateway.
+// Listeners are the two listeners of a gateway.
 type Listeners struct {
 	Public  net.Listener
 	Metrics net.Listener
 }
 
-// Listen opens both sockets. Its error names the key and the address.
+// Listen opens both listeners. Its error names the configuration key.
 func (g *Gateway) Listen(ctx context.Context) (Listeners, error) {
 	public, err := listen(ctx, "application.port", "", g.cfg.Application.Port)
 	if err != nil {
@@ -47,6 +47,7 @@ func (g *Gateway) Listen(ctx context.Context) (Listeners, error) {
 	return Listeners{Public: public, Metrics: metrics}, nil
 }
 
+// listen opens a TCP listener. key is the configuration key of the port.
 func listen(ctx context.Context, key, host string, port int) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	switch {
@@ -58,22 +59,22 @@ func listen(ctx context.Context, key, host string, port int) (net.Listener, erro
 	return listener, nil
 }
 
-// Run serves until a signal arrives, then stops in order. SIGTERM is what an
-// orchestrator sends: it gets the drain delay. Any other signal, such as
-// Ctrl-C, starts the stop at once. A second signal ends everything at once.
+// Run serves until a signal arrives or ctx ends, and then stops gracefully. After
+// SIGTERM, which orchestrators send, it waits for the drain delay first. After
+// any other signal, such as SIGINT, it does not. A second signal ends all waits.
 func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan os.Signal) error {
-	// The first requests find the connections open. A Redis that is away holds the
-	// start up for no longer than it takes to find out.
-	_ = g.redis.Open(ctx) // checkStore tells
-	failed := make(chan error, 2)
+	// The first requests then find open connections. If Redis is down, Open returns
+	// when the dial fails.
+	_ = g.redis.Open(ctx)         // checkStore logs the error
+	failed := make(chan error, 2) // has room for both servers, so that none blocks
 	var serving sync.WaitGroup
-	defer serving.Wait() // a listener is closed for certain only when its Serve has returned
+	defer serving.Wait() // a listener is closed when its Serve has returned
 	serving.Go(func() { failed <- g.public.Serve(listeners.Public) })
 	serving.Go(func() { failed <- g.serveMetrics(listeners.Metrics) })
 	g.log.WithField("gateway", listeners.Public.Addr().String()).
 		WithField("metrics", listeners.Metrics.Addr().String()).
 		WithField("version", Version).Info("serving")
-	// Nobody may ever ask /ready; the log says at least how it was at the start.
+	// The log has the first result even if no probe asks /ready.
 	serving.Go(func() { _ = g.checkStore(ctx) })
 	select {
 	case err := <-failed:
@@ -91,17 +92,19 @@ func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan o
 	}
 }
 
+// serveMetrics serves /metrics with TLS if it is configured.
 func (g *Gateway) serveMetrics(listener net.Listener) error {
 	if g.cfg.Monitoring.Scheme == "https" {
-		return g.metrics.ServeTLS(listener, "", "") // its TLSConfig has the certificate
+		return g.metrics.ServeTLS(listener, "", "") // the certificate is in its TLSConfig
 	}
 	return g.metrics.Serve(listener)
 }
 
-// stop ends the gateway in the one order that loses nothing: not ready; still
-// serving while load balancers notice; listeners closed and requests in flight
-// finished; upgraded connections closed; Redis and backend; telemetry last, so
-// that it has the spans of the last requests. A second signal ends every wait.
+// stop ends the gateway without losing requests: /ready answers 503; requests are
+// served during the drain delay; the listener closes and the requests in flight
+// end; upgraded connections are closed, then those to Redis and to the backend;
+// telemetry is last, because it must export the spans of the last requests. A
+// second signal ends all waits.
 func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-chan os.Signal) error {
 	g.draining.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
@@ -124,7 +127,7 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 	flush, cancelFlush := context.WithTimeout(ctx, flushTimeout)
 	defer cancelFlush()
 	if err := g.providers.Shutdown(flush); err != nil {
-		// A collector that is down must not make a clean stop look like a failure.
+		// If the collector is down, the stop still counts as clean.
 		g.log.WithError(err).Warn("telemetry was not flushed completely")
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -135,27 +138,28 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 	return nil
 }
 
-// closePublic closes the listener, lets the requests in flight end and cuts
-// those that do not. Its error says how many.
+// closePublic closes the listener and waits for the requests in flight. After the
+// shutdown timeout it aborts them. Its error has their number.
 func (g *Gateway) closePublic(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, time.Duration(g.cfg.ServerTimeouts.ShutdownTimeout))
 	defer cancel()
 	var cut error
 	if err := g.public.Shutdown(grace); err != nil {
-		// Connections on which no request has begun hold Shutdown as well, but
-		// nothing is lost with them.
+		// Shutdown also waits for connections without a request, which do not count.
 		if n := g.inFlight.Load(); n > 0 {
 			cut = fmt.Errorf("requests were cut off (%d): %w", n, err)
 		}
 	}
-	// What is left has had its time: requests are answered 503, streams and
-	// upgraded connections, which Shutdown does not know, are closed.
+	// Requests without a response are answered 503. Streams and upgraded
+	// connections, which Shutdown ignores, are closed.
 	g.cancelBase(middleware.ErrShuttingDown)
 	g.waitForHandlers()
 	_ = g.public.Close()
 	return cut
 }
 
+// waitForHandlers waits at most handlerGrace until all handlers have returned, so
+// that their spans are exported.
 func (g *Gateway) waitForHandlers() {
 	for deadline := time.Now().Add(handlerGrace); g.inFlight.Load() > 0; time.Sleep(handlerPoll) {
 		if time.Now().After(deadline) {
@@ -165,24 +169,23 @@ func (g *Gateway) waitForHandlers() {
 	}
 }
 
-// closeMetrics has a limit of its own: a scraper that does not read must not
-// use up the time in which the last spans are sent.
+// closeMetrics has a separate timeout, so that a slow scraper does not use the
+// time for exporting the last spans.
 func (g *Gateway) closeMetrics(ctx context.Context) {
 	grace, cancel := context.WithTimeout(ctx, metricsGrace)
 	defer cancel()
 	if g.metrics.Shutdown(grace) != nil {
-		_ = g.metrics.Close() // the next scrape finds nobody anyway
+		_ = g.metrics.Close() // an aborted scrape loses nothing else
 	}
 }
 
-// tracked counts handlers, since http.Server.Shutdown forgets connections that
-// were upgraded, and asks clients to leave while the gateway drains.
+// tracked counts running handlers, because http.Server.Shutdown does not wait for
+// upgraded connections. While the gateway drains, it makes clients reconnect.
 func (g *Gateway) tracked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.inFlight.Add(1)
 		defer g.inFlight.Add(-1)
-		// An upgraded connection is closed at the end; "close" beside the upgrade's
-		// own Connection header would contradict it.
+		// An upgrade needs "Connection: Upgrade". Its connection is closed at the end.
 		if g.draining.Load() && r.Header.Get("Upgrade") == "" {
 			w.Header().Set("Connection", "close")
 		}

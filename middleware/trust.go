@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -27,8 +28,20 @@ func TrustBoundary(networks []netip.Prefix, next http.Handler) http.Handler {
 		} else if states := r.Header["Tracestate"]; len(states) > 1 {
 			r.Header["Tracestate"] = []string{strings.Join(states, ",")}
 		}
+		if trusted {
+			r = r.WithContext(context.WithValue(r.Context(), trustedKey{}, networks))
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+type trustedKey struct{}
+
+// TrustedNetworks returns the networks of TrustBoundary if it found the
+// request's peer in one of them, else nil.
+func TrustedNetworks(ctx context.Context) []netip.Prefix {
+	networks, _ := ctx.Value(trustedKey{}).([]netip.Prefix)
+	return networks
 }
 
 // untrusted reports whether a header field must be removed. X_Forwarded_For and

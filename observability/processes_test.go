@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"tyk_proxy/middleware/storetest"
-	"tyk_proxy/telemetry/jaegertest"
+	"tyk_proxy/observability/jaegertest"
 )
 
 // stack is where the running processes are.

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"tyk_proxy/app"
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/embedded"
 )
 
 // result is what the traffic tool reports of one kind of request.
@@ -44,7 +44,7 @@ func TestStack(t *testing.T) {
 
 // startBackend answers as traefik/whoami does, at once or as late as ?wait= says.
 func startBackend(t *testing.T) string {
-	backend := httptest.NewServer(http.HandlerFunc(app.Whoami))
+	backend := httptest.NewServer(http.HandlerFunc(embedded.Whoami))
 	t.Cleanup(backend.Close)
 	return backend.URL
 }

@@ -13,19 +13,20 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// stageRecords is what a stage records, built once at start: nothing of it is
-// made again for each request.
+// stageRecords are the span name and the metric options of a stage. They are
+// built once at the start, so that a request does not allocate them.
 type stageRecords struct {
 	span     string
 	byReason []reasonRecords // indexed by middleware.Reason
 }
 
 type reasonRecords struct {
-	duration   []metric.RecordOption
-	count      []metric.AddOption
-	attributes []attribute.KeyValue // of the span
+	duration   []metric.RecordOption // labels stage and verdict
+	count      []metric.AddOption    // labels stage, verdict and reason
+	attributes []attribute.KeyValue  // of the span
 }
 
+// newStageRecords builds the records for each reason of the stage.
 func newStageRecords(stage string) stageRecords {
 	records := stageRecords{span: names.SpanPrefix + stage, byReason: make([]reasonRecords, len(middleware.Reasons())+1)}
 	for _, reason := range middleware.ReasonsOf(stage) {
@@ -48,59 +49,54 @@ func newStageRecords(stage string) stageRecords {
 	return records
 }
 
-// learned appends what is known of the request once a stage has ended, for the
-// stage's span: whose request it is, because a trace search matches within one
-// span, and what the stage found out.
-func (r *Recorder) learned(learned []attribute.KeyValue, req *requestState, ex *middleware.Exchange, stage string) []attribute.KeyValue {
+// appendFindings appends the attributes of what a stage found. Each stage's span
+// has the key's id, because a search for traces matches attributes of one span.
+func (r *Recorder) appendFindings(
+	attrs []attribute.KeyValue, req *requestState, ex *middleware.Exchange, stage string,
+) []attribute.KeyValue {
 	if ex.Claims.APIKey == "" {
-		return learned
+		return attrs
 	}
-	learned = append(learned, names.AttrKeyID.String(r.keyID(req, ex)))
+	attrs = append(attrs, names.AttrKeyID.String(r.keyID(req, ex)))
 	switch {
 	case stage == middleware.StageRouteCheck:
 		if ex.Route != "" {
-			learned = append(learned, names.AttrRoute.String(ex.Route))
+			attrs = append(attrs, names.AttrRoute.String(ex.Route))
 		}
 		if n := malformedRules(ex); n > 0 {
-			learned = append(learned, names.AttrMalformedRules.Int(n))
+			attrs = append(attrs, names.AttrMalformedRules.Int(n))
 		}
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
-		learned = append(learned,
+		attrs = append(attrs,
 			names.AttrLimit.Int64(ex.Quota.Limit),
 			names.AttrRemaining.Int64(ex.Quota.Remaining()),
 			names.AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			names.AttrWindow.Float64(ex.Quota.Window.Seconds()),
 			names.AttrSource.String(ex.Quota.Source))
 	case stage == middleware.StageProxy && ex.Upstream.Status > 0:
-		learned = append(learned, names.AttrStatus.Int(ex.Upstream.Status))
+		attrs = append(attrs, names.AttrStatus.Int(ex.Upstream.Status))
 	}
-	return learned
+	return attrs
 }
 
-// keyID returns gateway.key.id, made once for each request: its spans and its
-// log line all carry it.
+// keyID returns gateway.key.id. It computes the id once for each request.
 func (r *Recorder) keyID(req *requestState, ex *middleware.Exchange) string {
-	if req == nil {
-		return r.keyIDs.of(ex.Claims.APIKey)
-	}
 	if req.keyID == "" {
 		req.keyID = r.keyIDs.of(ex.Claims.APIKey)
 	}
 	return req.keyID
 }
 
-// describe says on a stage's span how it ended. A denial leaves the status
-// unset: the client is at fault.
+// describe sets the attributes and the status of a stage's span.
 func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.Exchange, step middleware.Step) {
 	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
-	req.scratch = r.learned(append(req.scratch[:0], records.attributes...), req, ex, step.Stage)
-	span.SetAttributes(req.scratch...) // copies them
+	req.scratch = r.appendFindings(append(req.scratch[:0], records.attributes...), req, ex, step.Stage)
+	span.SetAttributes(req.scratch...)
 	setStatus(span, step.Outcome)
 }
 
-// resultAttributes returns what the server span says of how the request ended,
-// until the next use of req.scratch.
-func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, d middleware.Result) []attribute.KeyValue {
+// describeServer sets the attributes and the status of the server span.
+func (r *Recorder) describeServer(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Result) {
 	attrs := req.scratch[:0]
 	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {
@@ -110,7 +106,7 @@ func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, 
 		attrs = append(attrs, names.AttrKeyID.String(r.keyID(req, ex)))
 	}
 	if d.Outcome.Verdict() != middleware.Fail && d.Status >= 500 {
-		// The backend's own answer: otelhttp sets the status, but no error.type.
+		// The backend answered with a 5xx. otelhttp v0.72 sets no error.type for it.
 		attrs = append(attrs, names.AttrErrorType.String(strconv.Itoa(d.Status)))
 	}
 	if d.Bytes > 0 {
@@ -120,11 +116,12 @@ func (r *Recorder) resultAttributes(req *requestState, ex *middleware.Exchange, 
 		attrs = append(attrs, names.AttrStatus.Int(d.Status))
 	}
 	req.scratch = attrs
-	return attrs
+	span.SetAttributes(attrs...)
+	setStatus(span, d.Outcome)
 }
 
-// methodAttributes returns the method as semantic conventions have it: one of
-// the known ones or _OTHER, beside the original if that is another.
+// methodAttributes returns the known method or _OTHER, and the original method
+// if it differs (OpenTelemetry semantic conventions for HTTP spans).
 func methodAttributes(method string) []attribute.KeyValue {
 	known := metricMethod(method)
 	if known == method {

@@ -9,8 +9,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// BenchmarkRequest is the whole pipeline in memory, with a backend that is a
-// function: what differs between its cases is what telemetry costs.
+// BenchmarkRequest measures the whole pipeline in memory, with a function as
+// the backend. Its cases differ in the cost of telemetry only.
 func BenchmarkRequest(b *testing.B) {
 	for _, c := range []struct {
 		name     string

@@ -17,8 +17,8 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// The budget of a gateway's metrics, in sets of labels. Nothing in it grows
-// with the number of clients, keys, paths or hosts.
+// The budget of the gateway's metrics, in label sets. It does not depend on
+// the number of clients, keys, paths or hosts.
 const (
 	methods    = 10 // nine known, and _OTHER
 	forwarded  = 7  // methods that reach a backend
@@ -30,9 +30,9 @@ const (
 	redisEnds  = 5 // how they end
 )
 
-// maxSeries is the sum of all budgets, each times the series that a set of
-// labels makes: 27,000 for requests by route, 3,000 for requests to the
-// backend, 1,000 for everything else.
+// maxSeries is the sum of all budgets times the series of each label set:
+// 27,000 for requests by route, 3,000 for requests to the backend, and 1,000
+// for everything else.
 const maxSeries = 31_000
 
 // labelSets returns each metric's budget.
@@ -48,7 +48,8 @@ func labelSets() map[string]int {
 		names.MetricTraces:        4,
 		names.MetricSpans:         3,
 		names.MetricLogDropped:    1,
-		// With a route; refused before there was one; with a route beyond the bound.
+		// Requests with a route, without one, and with a route beyond the
+		// limit.
 		names.MetricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
 		names.MetricServerActive:   methods * 2,
 		names.MetricClientDuration: forwarded * (answers + goErrors),
@@ -66,7 +67,7 @@ func labelSets() map[string]int {
 	}
 }
 
-func TestBudget(t *testing.T) {
+func TestSeriesBudget(t *testing.T) {
 	sum := 0
 	for _, m := range names.Catalogue() {
 		sets, ok := labelSets()[m.Name]
@@ -74,7 +75,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%s has no budget", m.Name)
 		}
 		if sets > 2000 {
-			t.Errorf("%s may have %d sets of labels, more than the SDK's 2000: it would lose them", m.Name, sets)
+			t.Errorf("%s may have %d sets of labels, more than the limit of the SDK, 2000", m.Name, sets)
 		}
 		sum += sets * seriesEach(m)
 	}
@@ -83,8 +84,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// Whatever clients send, the number of series stays within the budget and
-// every label within its closed set.
+// The number of series stays within the budget for any requests, and the
+// values of each label are limited.
 func TestCardinality(t *testing.T) {
 	const requests, workers = 50_000, 4
 	g := newGateway(t, TracesConfig{SampleRatio: 0.01, KeepPerSecond: 50}, discard{})
@@ -142,8 +143,8 @@ func TestCardinality(t *testing.T) {
 	}
 }
 
-// randomRequest has as much as possible of the client's own making, and a
-// record of its own or one that others share.
+// randomRequest returns a request with random text in every part that a client
+// chooses. Its record is its own or shared.
 func randomRequest(t *testing.T, g *gateway, shared []string) *http.Request {
 	n := rand.IntN(len(shared))
 	path, authorization := fmt.Sprint("/route/", n), shared[n]
@@ -173,8 +174,8 @@ func pick(values ...string) string { return values[rand.IntN(len(values))] }
 
 var goType = regexp.MustCompile(`^\*?[\w/.]+\.\w+$`)
 
-// checkLabels checks that a series has no label that the catalogue does not
-// give its metric, and no value that a client could have chosen.
+// checkLabels checks that a series has only the labels of the catalogue, and
+// no value that a client could choose.
 func checkLabels(t *testing.T, m names.Metric, s series) {
 	t.Helper()
 	for name, value := range s.labels {

@@ -8,21 +8,22 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"tyk_proxy/telemetry/names"
 )
 
-// client is the instrumented way to the backend. It measures every exchange,
-// and tells the backend which trace the request belongs to.
+// client is the instrumented transport to the backend. It measures every call
+// and sends the trace context to the backend.
 type client struct {
-	next     http.RoundTripper // otelhttp's, which makes the spans of sampled requests
-	off      bool              // nothing is exported
+	next     http.RoundTripper // otelhttp, which makes the spans of sampled requests
+	off      bool              // no spans are exported
 	duration metric.Float64Histogram
 	series   *readyOptions[clientSeries]
 }
 
-// Transport instruments the way to the backend. It writes the trace context
-// into the request's header, so the request must be the caller's own copy.
+// Transport instruments the transport to the backend. It sets headers of the
+// request, so the caller must not share the request.
 func (p *Providers) Transport(next http.RoundTripper) (http.RoundTripper, error) {
 	duration, err := newHistogram(p.Meters.Meter(names.Scope), names.MetricClientDuration)
 	if err != nil {
@@ -30,7 +31,7 @@ func (p *Providers) Transport(next http.RoundTripper) (http.RoundTripper, error)
 	}
 	traced := otelhttp.NewTransport(next,
 		otelhttp.WithFilter(isSampled),
-		otelhttp.WithTracerProvider(discreetTracers{p.Tracers}),
+		otelhttp.WithTracerProvider(redactingTracers{p.Tracers}),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 		otelhttp.WithPropagators(propagation.TraceContext{}),
 	)
@@ -62,17 +63,16 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// inject writes the trace context of a request without spans (W3C Trace
-// Context). A gateway that exports nothing is no part of a trusted caller's
-// trace and hands its context on as it came: named as the parent it would be
-// missing there, and its decision not to record would end the trace.
+// inject sets the trace context of a request without spans (W3C Trace Context).
+// If no spans are exported, the gateway passes on the context of a trusted
+// caller unchanged: a span of the gateway would be a missing parent, and its
+// flag would end the caller's trace.
 func (c *client) inject(req *requestState, noted call, h http.Header) {
-	switch {
-	case c.off && req.parent.IsValid():
-		h["Traceparent"] = []string{formatTraceparent(req.traceID, req.parent.SpanID(), req.parent.TraceFlags())}
-	default:
-		h["Traceparent"] = []string{formatTraceparent(req.traceID, noted.spanID, 0)}
+	span, flags := noted.spanID, trace.TraceFlags(0)
+	if c.off && req.parent.IsValid() {
+		span, flags = req.parent.SpanID(), req.parent.TraceFlags()
 	}
+	h["Traceparent"] = []string{formatTraceparent(req.traceID, span, flags)}
 	if state := req.parent.TraceState(); state.Len() > 0 {
 		h["Tracestate"] = []string{state.String()}
 	}

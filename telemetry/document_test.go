@@ -19,12 +19,13 @@ var update = flag.Bool("update", false, "write the generated and golden files in
 
 const documentFile = "../observability/TELEMETRY.md"
 
-// The document is generated, so that it cannot say other names than the program.
+// The document is generated, so that it has the same names as the program.
 func TestDocument(t *testing.T) {
 	compareFile(t, documentFile, document())
 }
 
-// compareFile compares with a committed file, or writes it with -update.
+// compareFile compares text with a committed file. With -update it writes the
+// file.
 func compareFile(t *testing.T, path, want string) {
 	t.Helper()
 	if *update {

@@ -33,9 +33,8 @@ const (
 	gatewaySecret = "a secret that only tests use, 32+"
 )
 
-// gateway is the real pipeline, in memory: its store is a fake, and so is the
-// backend, which answers as a request's X-Answer says. What is between them is
-// the program's own.
+// gateway is the real pipeline in memory, with a fake store and a fake
+// backend. The backend answers as the header X-Answer of a request says.
 type gateway struct {
 	rig
 
@@ -52,7 +51,7 @@ func newGateway(tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter)
 	return newGatewayWith(tb, cfg, exporter, func(next http.RoundTripper) http.RoundTripper { return next })
 }
 
-// newGatewayWith is newGateway with something around the backend.
+// newGatewayWith is newGateway with a wrapper around the backend.
 func newGatewayWith(
 	tb testing.TB, cfg TracesConfig, exporter sdktrace.SpanExporter, around func(http.RoundTripper) http.RoundTripper,
 ) *gateway {
@@ -86,16 +85,12 @@ func newGatewayWith(
 		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	instrumented, err := g.providers.Server(pipeline, 8080, trusted)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	g.handler = middleware.TrustBoundary(trusted, instrumented)
+	g.handler = middleware.TrustBoundary(trusted, g.providers.Server(8080, pipeline))
 	tb.Cleanup(func() { _ = g.providers.Shutdown(context.WithoutCancel(tb.Context())) })
 	return g
 }
 
-// newGatewayOn is newGateway whose records and counters are in Redis.
+// newGatewayOn is newGateway with records and counters in Redis.
 func newGatewayOn(tb testing.TB, cfg TracesConfig, client *redisstore.Client) *gateway {
 	tb.Helper()
 	g := newGateway(tb, cfg, tracetest.NewInMemoryExporter())
@@ -121,9 +116,7 @@ func newGatewayOn(tb testing.TB, cfg TracesConfig, client *redisstore.Client) *g
 		}),
 		Observer: g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
-	if g.handler, err = g.providers.Server(pipeline, 8080, nil); err != nil {
-		tb.Fatal(err)
-	}
+	g.handler = g.providers.Server(8080, pipeline)
 	return g
 }
 
@@ -131,7 +124,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answer is the backend: a status, or one of the ways in which backends fail.
+// answer is the backend. It answers with a status, or fails in a given way.
 func (g *gateway) answer(r *http.Request) (*http.Response, error) {
 	if g.keep {
 		g.mu.Lock()
@@ -165,7 +158,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New(`malformed trailer "secret"`) }
 
-// token puts a record into the store and returns a request header that names it.
+// token adds a record to the store and returns a header with its JWT.
 func (g *gateway) token(tb testing.TB, key string, limit int, routes ...string) string {
 	tb.Helper()
 	list := `"` + strings.Join(routes, `","`) + `"`
@@ -184,10 +177,12 @@ func bearer(tb testing.TB, key string) string {
 	return "Bearer " + text
 }
 
-// request is a request from a peer; fields are names and values in turn.
+// request returns a request from a peer; fields are alternating names and
+// values.
 func request(tb testing.TB, peer, path, authorization string, fields ...string) *http.Request {
 	tb.Helper()
-	// httputil breaks a response off only where a server is there to do it.
+	// httputil.ReverseProxy panics with ErrAbortHandler only if there is a
+	// server.
 	ctx := context.WithValue(tb.Context(), http.ServerContextKey, &http.Server{})
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://client-host"+path, http.NoBody)
 	r.RemoteAddr = peer
@@ -200,7 +195,7 @@ func request(tb testing.TB, peer, path, authorization string, fields ...string) 
 	return r
 }
 
-// lockedBuffer takes log lines that are also written when no request runs.
+// lockedBuffer is a buffer for log lines, safe for concurrent use.
 type lockedBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
@@ -218,7 +213,7 @@ func (b *lockedBuffer) String() string {
 	return b.buffer.String()
 }
 
-// discard exports to nowhere.
+// discard is an exporter that discards all spans.
 type discard struct{}
 
 func (discard) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }

@@ -21,8 +21,7 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// rig is a pipeline whose stages end as a test says, with its telemetry
-// captured.
+// rig is a pipeline with scripted outcomes. It captures its telemetry.
 type rig struct {
 	providers *Providers
 	spans     *tracetest.InMemoryExporter
@@ -31,7 +30,7 @@ type rig struct {
 	recorder  *Recorder
 }
 
-// script says how a request ends: at a stage, with a reason.
+// script says at which stage and with which reason a request ends.
 type script struct {
 	stage  string
 	reason middleware.Reason
@@ -64,14 +63,12 @@ func newRigWith(t *testing.T, cfg TracesConfig, s *script, forwarder middleware.
 		cfgPipeline.Stages = append(cfgPipeline.Stages, scriptedStage{stage, s})
 	}
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	if r.handler, err = r.providers.Server(middleware.NewPipeline(cfgPipeline), 8080, trusted); err != nil {
-		t.Fatal(err)
-	}
+	r.handler = middleware.TrustBoundary(trusted, r.providers.Server(8080, middleware.NewPipeline(cfgPipeline)))
 	t.Cleanup(func() { _ = r.providers.Shutdown(context.WithoutCancel(t.Context())) })
 	return r
 }
 
-// serve sends one request and returns the answer and the spans it made.
+// serve sends one request and returns the answer and the spans.
 func (r *rig) serve(t *testing.T, request *http.Request) (*httptest.ResponseRecorder, tracetest.SpanStubs) {
 	t.Helper()
 	r.spans.Reset()
@@ -90,7 +87,7 @@ func (r *rig) serve(t *testing.T, request *http.Request) (*httptest.ResponseReco
 	return answer, r.spans.GetSpans()
 }
 
-// scrape returns the metrics' text.
+// scrape returns the text of /metrics.
 func (r *rig) scrape(t *testing.T, accept string) string {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
@@ -131,7 +128,7 @@ func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middlew
 	return middleware.Outcome{Reason: reason}
 }
 
-// quotaOf is a limit of ten of which so many were used.
+// quotaOf returns a quota of ten requests of which used are used.
 func quotaOf(used int64) middleware.Quota {
 	return middleware.Quota{
 		Limit: 10, Used: used, Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
@@ -151,8 +148,8 @@ func (s scriptedStage) Forward(_ context.Context, w http.ResponseWriter, ex *mid
 	return middleware.Outcome{Reason: reason}
 }
 
-// TestGolden shows, for every stage and reason, the whole of what is told about
-// it, in one readable file.
+// TestGolden writes the complete telemetry of every stage and reason to one
+// readable file.
 func TestGolden(t *testing.T) {
 	var b strings.Builder
 	for _, stage := range middleware.StageNames() {
@@ -188,8 +185,8 @@ func golden(t *testing.T, b *strings.Builder, s *script) {
 	fmt.Fprintf(b, "log     %s\n\n", logLine(t, r.log.Bytes(), want))
 }
 
-// pointOf reports whether a sample of the gateway's own tells of the request and
-// is about the stage or about none. How long things took is left out.
+// pointOf reports whether a sample of the gateway's metrics belongs to the
+// stage, or to no stage. It ignores durations.
 func pointOf(line, stage string) bool {
 	name, _, _ := strings.Cut(strings.TrimSpace(line), "{")
 	name, _, _ = strings.Cut(name, " ")
@@ -200,7 +197,8 @@ func pointOf(line, stage string) bool {
 	return !strings.HasSuffix(line, " 0\n") && (!labelled || strings.Contains(line, `gateway_stage="`+stage+`"`))
 }
 
-// problemOf returns the refusal without its trace id, which is random.
+// problemOf returns the problem document without its trace id, which is
+// random.
 func problemOf(t *testing.T, answer *httptest.ResponseRecorder, want string) string {
 	t.Helper()
 	if answer.Body.Len() == 0 {
@@ -216,7 +214,7 @@ func problemOf(t *testing.T, answer *httptest.ResponseRecorder, want string) str
 	return fmt.Sprintf("%s %q", problem.Type, problem.Title)
 }
 
-// logLine returns the request's line without what differs from run to run.
+// logLine returns the log line without the fields that differ between runs.
 func logLine(t *testing.T, line []byte, want string) string {
 	t.Helper()
 	var fields map[string]any
@@ -224,7 +222,7 @@ func logLine(t *testing.T, line []byte, want string) string {
 		t.Fatalf("not one JSON line: %v", err)
 	}
 	if fields[string(names.AttrReason)] != want {
-		t.Errorf("the line says reason %v, want %s", fields[string(names.AttrReason)], want)
+		t.Errorf("the line has reason %v, want %s", fields[string(names.AttrReason)], want)
 	}
 	for _, random := range []string{"time", names.LogTraceID, names.LogSpanID, names.LogDuration} {
 		if _, ok := fields[random]; !ok {
@@ -239,7 +237,7 @@ func logLine(t *testing.T, line []byte, want string) string {
 	return string(out)
 }
 
-// attributesOf lists the gateway's and the HTTP outcome's attributes in order.
+// attributesOf lists the attributes gateway.* and http.response.* in order.
 func attributesOf(all []attribute.KeyValue) string {
 	var texts []string
 	for _, kv := range all {

@@ -9,21 +9,21 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// The kinds of requests that are kept, beside the stages, whose names stand for
-// their denials and bypasses.
+// The kinds of kept requests. A stage's name is the kind of its denials and
+// bypasses.
 const (
-	kindFailed   = "failed"   // the gateway's own verdict
+	kindFailed   = "failed"   // the verdict is Fail
 	kindUpstream = "upstream" // the backend answered with a 5xx
-	kindSlow     = "slow"     // for being slow alone
+	kindSlow     = "slow"     // allowed, but slow
 )
 
-// keeping decides which requests that the head did not sample are exported all
-// the same, for how they ended. Each kind has a limit of its own, so that a
-// flood of bad tokens hides neither failures nor what another stage refuses. It
-// is safe for concurrent use.
+// keeping decides which requests that are not sampled are exported because of
+// their outcome. Each kind has its own limit, so that many invalid tokens hide
+// neither failures nor the denials of another stage. It is safe for concurrent
+// use.
 type keeping struct {
-	slow   time.Duration            // 0 keeps nothing for being slow
-	limits map[string]*rate.Limiter // by kind; nil keeps nothing
+	slow   time.Duration            // 0 keeps no slow requests
+	limits map[string]*rate.Limiter // by kind; nil keeps no requests
 }
 
 func newKeeping(cfg TracesConfig) keeping {
@@ -38,8 +38,8 @@ func newKeeping(cfg TracesConfig) keeping {
 	return k
 }
 
-// judge marks the request as kept if a stage ended in a way that is worth it
-// and the limit of its kind allows it.
+// judge marks the request as kept if its outcome is of some kind and the limit
+// of the kind allows it.
 func (k keeping) judge(r *requestState, ex *middleware.Exchange, stage string, outcome middleware.Outcome) {
 	if k.limits == nil || r.sampled || r.kept {
 		return
@@ -52,7 +52,7 @@ func (k keeping) judge(r *requestState, ex *middleware.Exchange, stage string, o
 	r.overCap = !r.kept
 }
 
-// kind says what a request is worth keeping for; "" means nothing.
+// kind returns the kind of the request, or "" if it is not to be kept.
 func (k keeping) kind(r *requestState, ex *middleware.Exchange, stage string, verdict middleware.Verdict) string {
 	switch {
 	case verdict == middleware.Fail:
@@ -60,7 +60,7 @@ func (k keeping) kind(r *requestState, ex *middleware.Exchange, stage string, ve
 	case verdict != middleware.Allow:
 		return stage
 	case stage != middleware.StageProxy:
-		return "" // it goes on
+		return "" // the next stage follows
 	case ex.Upstream.Status >= http.StatusInternalServerError:
 		return kindUpstream
 	case k.slow > 0 && time.Since(r.began) >= k.slow:

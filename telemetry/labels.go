@@ -12,19 +12,27 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// methodLabel keeps a client from inventing label values and log text: a method
-// that HTTP does not know is "_OTHER".
+// knownMethods returns the methods of RFC 9110 and RFC 5789.
+func knownMethods() [9]string {
+	return [...]string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+	}
+}
+
+// methodLabel returns a known method itself and "_OTHER" for any other, so that
+// clients cannot add label values or text to the log.
 func methodLabel(method string) string {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
-		return method
+	for _, known := range knownMethods() {
+		if method == known {
+			return known
+		}
 	}
 	return names.Other
 }
 
-// metricMethod is methodLabel for metrics and spans, where otelhttp takes "get"
-// for GET. A log line tells them apart: only one of them is allowed.
+// metricMethod is methodLabel for metrics and spans. Like otelhttp, it ignores
+// case. Log lines do not, because the gateway refuses "get".
 func metricMethod(method string) string {
 	if known := methodLabel(method); known != names.Other {
 		return known
@@ -32,18 +40,18 @@ func metricMethod(method string) string {
 	return methodLabel(strings.ToUpper(method))
 }
 
-// maxRoutes bounds the routes that become a label, and maxRouteSeries how many
-// series they make with the methods and statuses they are answered with.
+// maxRoutes limits the routes that become a label. maxRouteSeries limits the
+// combinations of route, method and status.
 const (
 	maxRoutes      = 100
 	maxRouteSeries = 1000
 )
 
-// routeLabels bounds how many routes become a label: the first hundred that
-// are seen, then "_OTHER". Routes come from token records, whose number nobody
-// bounds. It also bounds what the routes make together with methods and
-// statuses: beyond the SDK's own limit of 2000 series a metric would lose all
-// labels of what is new, which is an error's status more often than not.
+// routeLabels limits the values of the label http.route to the first maxRoutes
+// that are seen; any other becomes "_OTHER". Routes come from token records,
+// whose number is not limited. It also limits the combinations of route, method
+// and status: beyond 2000 series the SDK drops all labels of new series, and a
+// new series is often an error. It is safe for concurrent use.
 type routeLabels struct {
 	mu     sync.RWMutex
 	routes map[string]struct{}
@@ -62,7 +70,7 @@ func newRouteLabels() *routeLabels {
 	}
 }
 
-// bounded returns the series itself, or the same one of route "_OTHER".
+// bounded returns s, with route "_OTHER" if a limit is reached.
 func (l *routeLabels) bounded(s routeSeries) routeSeries {
 	if s.route == "" {
 		return s
@@ -76,25 +84,25 @@ func (l *routeLabels) bounded(s routeSeries) routeSeries {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok = l.series[s]; ok {
-		return s // somebody else was faster
+		return s // another goroutine added it
 	}
 	if _, ok = l.routes[s.route]; !ok && len(l.routes) >= maxRoutes || len(l.series) >= maxRouteSeries {
 		s.route = names.Other
 		return s
 	}
-	// A copy of its own: the route is a slice of the whole record.
+	// The route is a slice of the whole record: a copy does not retain it.
 	s.route = strings.Clone(s.route)
 	l.routes[s.route], l.series[s] = struct{}{}, struct{}{}
 	return s
 }
 
-// keyIDBytes is how much of the HMAC makes a key's id: 64 bits tell apart more
-// keys than there are, and are too few to be of use for anything else.
+// keyIDBytes is the length of the truncated HMAC. 64 bits are enough to
+// distinguish keys.
 const keyIDBytes = 8
 
-// keyIDs makes gateway.key.id: an id under which an operator can follow a
-// client without learning its key (HMAC-SHA-256, RFC 2104, truncated).
-type keyIDs struct{ macs sync.Pool } // of hash.Hash, which is dear to make
+// keyIDs makes gateway.key.id, by which an operator can identify a client
+// without its api key (HMAC-SHA-256, RFC 2104, truncated).
+type keyIDs struct{ macs sync.Pool } // of hash.Hash: a new one costs several allocations
 
 func newKeyIDs(secret []byte) *keyIDs {
 	return &keyIDs{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}

@@ -20,7 +20,7 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// library measures the same requests as the gateway does, by otelhttp.
+// library measures the same requests as the gateway, with otelhttp.
 type library struct {
 	reader *sdkmetric.ManualReader
 	meters *sdkmetric.MeterProvider
@@ -40,7 +40,8 @@ func newLibrary() *library {
 	return l
 }
 
-// counts lists how many measurements each series has, in Prometheus' form.
+// counts lists the number of measurements of each series, in the format of
+// Prometheus.
 func (l *library) counts(t *testing.T) []string {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -69,9 +70,9 @@ func (l *library) counts(t *testing.T) []string {
 	return lines
 }
 
-// The HTTP metrics of sampled and other requests have the names, labels and
-// values that otelhttp would give them.
-func TestHTTPMetricsAreTheLibrarys(t *testing.T) {
+// The HTTP metrics of all requests have the same names, labels and values as
+// those of otelhttp.
+func TestHTTPMetricsEqualOtelhttp(t *testing.T) {
 	for ratio := range 2 {
 		l := newLibrary()
 		g := newGatewayWith(t, TracesConfig{SampleRatio: float64(ratio), KeepPerSecond: 5}, tracetest.NewInMemoryExporter(),
@@ -114,8 +115,8 @@ func (silent) StageStarted(ctx context.Context, _ *middleware.Exchange, _ string
 func (silent) StageEnded(context.Context, *middleware.Exchange, middleware.Step)     {}
 func (silent) RequestEnded(context.Context, *middleware.Exchange, middleware.Result) {}
 
-// What a request that is not sampled may allocate for its telemetry, over one of
-// which nothing is recorded. It does not depend on the machine.
+// The limit of allocations for telemetry of a request that is not sampled,
+// compared with a pipeline that records nothing.
 func TestAllocationsOfTelemetry(t *testing.T) {
 	if raced() {
 		t.Skip("the race detector allocates, too")

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -17,15 +16,13 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// What otelhttp does for sampled requests, and what is corrected of it, stands
-// in this file. It passes all other requests by, and measures nothing: metrics
-// are recorded in one place for all requests.
+// This file contains the use of otelhttp v0.72 and the workarounds for it.
+// otelhttp makes the server spans of sampled requests only. It records no
+// metrics, because Recorder records them for all requests.
 
 // tracedServer makes the server spans of sampled requests.
-func (p *Providers) tracedServer(next http.Handler, port int, trusted []netip.Prefix) http.Handler {
-	p.address = serverAddress(port)
-	p.trusted = trusted
-	handler := otelhttp.NewHandler(corrected(next, trusted), "",
+func (p *Providers) tracedServer(next http.Handler) http.Handler {
+	handler := otelhttp.NewHandler(corrected(next), "",
 		otelhttp.WithFilter(isSampled),
 		otelhttp.WithTracerProvider(p.Tracers),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
@@ -34,7 +31,7 @@ func (p *Providers) tracedServer(next http.Handler, port int, trusted []netip.Pr
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if req := requestFrom(r.Context()); req.sampled {
-			req.next = req.spanID
+			req.next = req.spanID // for the span that otelhttp makes
 			if r.Header["Upgrade"] != nil {
 				w = &upgradable{ResponseWriter: w, request: req}
 			}
@@ -46,13 +43,15 @@ func (p *Providers) tracedServer(next http.Handler, port int, trusted []netip.Pr
 	})
 }
 
+// isSampled is the filter of otelhttp, for the server and the client.
 func isSampled(r *http.Request) bool {
 	req := requestFrom(r.Context())
 	return req != nil && req.sampled
 }
 
-// corrected stands between otelhttp and the pipeline.
-func corrected(next http.Handler, trusted []netip.Prefix) http.Handler {
+// corrected is the handler between otelhttp and the pipeline. It corrects the
+// server span.
+func corrected(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := requestFrom(r.Context())
 		if !req.sampled {
@@ -60,15 +59,15 @@ func corrected(next http.Handler, trusted []netip.Prefix) http.Handler {
 			return
 		}
 		span := trace.SpanFromContext(r.Context())
-		correct(span, r, trusted)
+		correct(span, r)
 		if req.link.IsValid() {
 			span.AddLink(trace.Link{SpanContext: req.link})
 		}
 		defer func() {
-			// A response that breaks off ends with this panic, which the SDK would
-			// record as an exception: let it pass outside.
+			// A handler aborts a response with this panic. The SDK would record it as
+			// an exception, so tracedServer repeats it after the span has ended.
 			if cause := recover(); cause != nil {
-				if cause != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+				if cause != http.ErrAbortHandler { //nolint:errorlint // net/http compares the value in the same way
 					panic(cause)
 				}
 				req.aborted = true
@@ -76,16 +75,16 @@ func corrected(next http.Handler, trusted []netip.Prefix) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 		if req.upgraded {
-			w.WriteHeader(http.StatusSwitchingProtocols) // goes no further than upgradable
+			w.WriteHeader(http.StatusSwitchingProtocols) // for otelhttp; upgradable does not send it
 		}
 	})
 }
 
-// correct puts right what otelhttp recorded of a request. A string that is not
-// UTF-8 does not fit into protobuf: the exporter would refuse the whole batch
-// for one client's /%FF. And the first of the X-Forwarded-For addresses is
-// what the client itself said it was.
-func correct(span trace.Span, r *http.Request, trusted []netip.Prefix) {
+// correct overwrites attributes that otelhttp recorded. Protobuf strings must be
+// UTF-8: otherwise the exporter fails for the whole batch if one client asks for
+// /%FF. otelhttp takes client.address from the first address of
+// X-Forwarded-For, which any client can choose.
+func correct(span trace.Span, r *http.Request) {
 	if path := r.URL.Path; unfit(path) {
 		span.SetAttributes(semconv.URLPath(fitting(path)))
 	}
@@ -93,21 +92,21 @@ func correct(span trace.Span, r *http.Request, trusted []netip.Prefix) {
 		span.SetAttributes(semconv.UserAgentOriginal(fitting(agent)))
 	}
 	if len(r.Header["X-Forwarded-For"]) > 0 {
-		span.SetAttributes(semconv.ClientAddress(middleware.ClientAddress(trusted, r)))
+		span.SetAttributes(semconv.ClientAddress(middleware.ClientAddress(middleware.TrustedNetworks(r.Context()), r)))
 	}
 }
 
-// unfit reports whether a client's text cannot be held or exported as it is.
+// unfit reports whether a client's text is too long or not UTF-8.
 func unfit(text string) bool { return len(text) > maxAttributeLength || !utf8.ValidString(text) }
 
-// fitting returns a copy of the text's beginning: the SDK cuts by slicing, and
-// a slice of a client's 30 KiB keeps all of them in memory.
+// fitting returns a copy of at most maxAttributeLength bytes of the text. The
+// SDK (v1.47) truncates by slicing, which keeps the whole text in memory.
 func fitting(text string) string {
 	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), maxAttributeLength)], "\uFFFD"))
 }
 
-// upgradable remembers that a connection was handed over: otelhttp would record
-// it as a 200.
+// upgradable records whether the connection was hijacked. otelhttp would record
+// status 200 for it.
 type upgradable struct {
 	http.ResponseWriter
 
@@ -126,11 +125,10 @@ func (w *upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Flush implements http.Flusher.
 func (w *upgradable) Flush() {
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // nothing to tell: the next write fails too
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // after a failed flush the next write fails too
 }
 
-// WriteHeader implements http.ResponseWriter. After a hand-over there is no
-// header to write any more.
+// WriteHeader implements http.ResponseWriter. It does nothing after Hijack.
 func (w *upgradable) WriteHeader(status int) {
 	if !w.request.upgraded {
 		w.ResponseWriter.WriteHeader(status)

@@ -13,31 +13,31 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// Recorder is the one place where an outcome becomes a span, metrics and a log
-// line. It implements [middleware.Observer].
+// Recorder records outcomes as spans, metrics and log lines. It implements
+// [middleware.Observer] and is safe for concurrent use.
 //
-// The spans of a sampled request are made as it goes. Any other request makes
-// none; if it ends in a way that is worth keeping, and the limit for that
-// allows it, its trace is written at its end from what was noted on the way.
+// The spans of a sampled request are made while it is served. Any other request
+// makes none. If its outcome is worth keeping, and the limit allows it, Recorder
+// writes its trace at its end from the values recorded meanwhile.
 type Recorder struct {
 	tracing  *Providers
 	tracer   trace.Tracer
 	keeping  keeping
-	duration metric.Float64Histogram
-	count    metric.Int64Counter
-	used     metric.Float64Histogram
-	retry    metric.Float64Histogram
-	served   metric.Float64Histogram
+	duration metric.Float64Histogram // gateway.stage.duration
+	count    metric.Int64Counter     // gateway.decisions
+	used     metric.Float64Histogram // gateway.rate_limit.utilization
+	retry    metric.Float64Histogram // gateway.rate_limit.retry_after
+	served   metric.Float64Histogram // http.server.request.duration
 	series   *readyOptions[routeSeries]
 	routes   *routeLabels
 	degraded *degraded
 	keyIDs   *keyIDs
-	lines    *requestLog
+	lines    *accessLog
 	stages   map[string]stageRecords
 }
 
 // NewRecorder returns a recorder that reports through the providers and the
-// logger. keyIDSecret keys the HMAC that makes gateway.key.id of an api key.
+// logger. keyIDSecret is the key of the HMAC for gateway.key.id.
 func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Recorder, error) {
 	r := &Recorder{
 		tracing:  p,
@@ -45,7 +45,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		keeping:  p.keeping,
 		degraded: newDegraded(),
 		keyIDs:   newKeyIDs(keyIDSecret),
-		lines:    newRequestLog(log),
+		lines:    newAccessLog(log),
 		series:   newReadyOptions(serverLabels),
 		routes:   newRouteLabels(),
 		stages:   make(map[string]stageRecords),
@@ -61,7 +61,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 		r.stages[stage] = newStageRecords(stage)
 		for _, records := range r.stages[stage].byReason {
 			if records.count != nil {
-				// A counter that appears with its first increase hides it from rate().
+				// rate() misses the first increase of a counter that appears with it.
 				r.count.Add(context.Background(), 0, records.count...)
 			}
 		}
@@ -69,6 +69,7 @@ func (p *Providers) NewRecorder(log *logrus.Logger, keyIDSecret []byte) (*Record
 	return r, nil
 }
 
+// newInstruments makes the instruments of the catalogue that the recorder uses.
 func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 	for name, histogram := range map[string]*metric.Float64Histogram{
 		names.MetricStageDuration: &r.duration, names.MetricUtilization: &r.used,
@@ -78,7 +79,8 @@ func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 			return err
 		}
 	}
-	if r.count, err = newCounter(meter, names.MetricDecisions); err != nil {
+	m := names.MetricNamed(names.MetricDecisions)
+	if r.count, err = meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning)); err != nil {
 		return err
 	}
 	return r.tracing.observe(names.MetricDegraded, r.degraded.observe)
@@ -89,14 +91,13 @@ func (r *Recorder) StageStarted(ctx context.Context, _ *middleware.Exchange, sta
 	req := requestFrom(ctx)
 	req.stage = stage
 	if req.sampled {
-		ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) //nolint:spancheck // StageEnded ends it
+		ctx, _ = r.tracer.Start(ctx, r.stages[stage].span) // StageEnded ends the span
 	}
 	return ctx
 }
 
-// StageEnded implements [middleware.Observer]. Whether the request is kept is
-// decided before the stage is measured, so that an exemplar of the stage that
-// decided leads to the trace.
+// StageEnded implements [middleware.Observer]. It decides whether the request is
+// kept before it measures the stage, so that the exemplar refers to the trace.
 func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
 	verdict := step.Outcome.Verdict()
 	if verdict == middleware.Fail || verdict == middleware.Bypass {
@@ -112,13 +113,15 @@ func (r *Recorder) StageEnded(ctx context.Context, ex *middleware.Exchange, step
 	r.measure(req.measuring(ctx), ex, step)
 }
 
-// setStatus marks a span of a failure.
+// setStatus sets the status Error on the span of a failure. After a denial the
+// status remains unset, because the client made the error.
 func setStatus(span trace.Span, outcome middleware.Outcome) {
 	if outcome.Verdict() == middleware.Fail {
 		span.SetStatus(codes.Error, outcome.Reason.Info().Title)
 	}
 }
 
+// measure records the metrics of a stage. The stage rate_limit has two more.
 func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step middleware.Step) {
 	records := &r.stages[step.Stage].byReason[step.Outcome.Reason]
 	r.duration.Record(ctx, step.Elapsed.Seconds(), records.duration...)
@@ -131,18 +134,20 @@ func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step mi
 	}
 }
 
-// RequestEnded implements [middleware.Observer]: it measures the request,
-// completes the server span or writes the trace of a request that is kept, and
-// writes the request's one log line.
+// RequestEnded implements [middleware.Observer]. It measures the request,
+// completes the server span or writes the trace of a kept request, and writes
+// the log line.
 func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Result) {
 	req := requestFrom(ctx)
 	series := r.routes.bounded(routeSeries{metricMethod(ex.Request.Method), ex.Route, d.Status})
 	r.served.Record(req.measuring(ctx), time.Since(req.began).Seconds(), r.series.of(series)...)
 	switch {
 	case req.sampled:
-		r.complete(trace.SpanFromContext(ctx), req, ex, d)
+		span := trace.SpanFromContext(ctx)
+		span.SetName(serverSpanName(ex))
+		r.describeServer(span, req, ex, d)
 	case req.kept:
-		r.write(req, ex, d) //nolint:contextcheck // the spans are made after the request, in a context of their own
+		r.write(req, ex, d) //nolint:contextcheck // the spans are made after the request, in a new context
 	}
 	if r.tracing.ratio != nil {
 		r.tracing.traceFates.add(req.fate(), 1)
@@ -150,14 +155,7 @@ func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d 
 	r.lines.write(d, func() logrus.Fields { return r.fields(req, ex, d) })
 }
 
-// complete says on the server span how the request ended.
-func (r *Recorder) complete(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Result) {
-	span.SetName(serverSpanName(ex))
-	span.SetAttributes(r.resultAttributes(req, ex, d)...)
-	setStatus(span, d.Outcome)
-}
-
-// serverSpanName is "{method} {route}", or the method alone.
+// serverSpanName returns "{method} {route}", or the method if there is no route.
 func serverSpanName(ex *middleware.Exchange) string {
 	name := metricMethod(ex.Request.Method)
 	if name == names.Other {
@@ -169,7 +167,7 @@ func serverSpanName(ex *middleware.Exchange) string {
 	return name
 }
 
-// fate is what becomes of the request's trace.
+// fate returns the value of [names.AttrFate] for the request's trace.
 func (r *requestState) fate() string {
 	switch {
 	case r.sampled:

@@ -22,7 +22,8 @@ import (
 
 func exportAll() TracesConfig { return TracesConfig{SampleRatio: 1, KeepPerSecond: 1000} }
 
-// The shape of a request: five siblings, and the client span under the last.
+// A request has five sibling spans of stages. The client span is below the
+// last.
 func TestSpansOfARequest(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	answer, spans := g.serve(t, request(t, untrustedPeer, "/a/b?q=1", g.token(t, "key-one", 10, "/a/*"), "X-Answer", "418"))
@@ -83,7 +84,7 @@ func TestKeyIDs(t *testing.T) {
 	}
 }
 
-// Who is at fault shows in the status: a denial leaves it unset.
+// A denial leaves the span's status unset, because the client made the error.
 func TestStatuses(t *testing.T) {
 	for answer, want := range map[string]struct {
 		status      int
@@ -136,20 +137,20 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// What a record's allowed_routes says in vain may be why a request is refused.
+// Invalid rules in allowed_routes can be the cause of a denial.
 func TestMalformedRules(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	_, spans := g.serve(t, request(t, untrustedPeer, "/other", g.token(t, "k", 10, "/a", "other", "get /other", "*")))
 	check := spans[slices.IndexFunc(spans, func(s tracetest.SpanStub) bool { return s.Name == "gateway.route_check" })]
 	if n := textOf(check, string(names.AttrMalformedRules)); n != "3" {
-		t.Errorf("the span tells of %q malformed rules, want 3", n)
+		t.Errorf("the span has %q malformed rules, want 3", n)
 	}
 	if !strings.Contains(g.lines.String(), `"gateway.route_check.malformed_rules":3`) {
-		t.Errorf("the log line does not tell of malformed rules: %s", g.lines)
+		t.Errorf("the log line has no malformed rules: %s", g.lines)
 	}
 }
 
-// The gauge is 1 from a failure on, for as long as a scraper needs to see it.
+// The gauge is 1 for 15 seconds after a failure.
 func TestDegraded(t *testing.T) {
 	s := &script{}
 	r := newRig(t, TracesConfig{}, s)
@@ -190,7 +191,7 @@ func TestUtilizationAndClockOffset(t *testing.T) {
 	}
 }
 
-// Routes beyond the bound share a label; spans tell them apart all the same.
+// Routes beyond the limit share a label. Spans still have the route.
 func TestManyRoutes(t *testing.T) {
 	g := newGateway(t, exportAll(), tracetest.NewInMemoryExporter())
 	for i := range maxRoutes + 5 {
@@ -206,7 +207,7 @@ func TestManyRoutes(t *testing.T) {
 	}
 }
 
-// A hundred routes, each with ten methods and statuses, is where labels end.
+// The limit is reached by 100 routes with ten methods and statuses each.
 func TestManyRouteSeries(t *testing.T) {
 	l := newRouteLabels()
 	for i := range maxRouteSeries {
@@ -233,11 +234,11 @@ func TestUnknownMethod(t *testing.T) {
 	}
 	g.expect(t, `http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="405"} 1`)
 	if !strings.Contains(g.lines.String(), `"http.request.method":"_OTHER"`) || strings.Contains(g.lines.String(), "BREW") {
-		t.Errorf("the log line has a method of the client's making: %s", g.lines)
+		t.Errorf("the log line contains the client's method: %s", g.lines)
 	}
 }
 
-// Without a collector requests have ids, and nothing is recorded.
+// Without a collector requests have trace ids, and no spans are recorded.
 func TestTracingOff(t *testing.T) {
 	g := newGateway(t, exportAll(), nil)
 	for _, peer := range []string{trustedPeer, untrustedPeer} {
@@ -260,7 +261,7 @@ func TestTracingOff(t *testing.T) {
 		}
 	}
 	if text := g.scrape(t, "application/openmetrics-text; version=1.0.0"); strings.Contains(text, "trace_id") {
-		t.Error("an exemplar leads to a trace that nobody exported")
+		t.Error("an exemplar refers to a trace that was not exported")
 	}
 	for _, fate := range []string{names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled} {
 		g.expect(t, `gateway_telemetry_traces_total{gateway_telemetry_fate="`+fate+`"} 0`)

@@ -5,33 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/extra/redisotel/v9"
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.24.0" // the version that redisotel speaks
+	semconv "go.opentelemetry.io/otel/semconv/v1.24.0" // the version that redisotel uses
 
 	"tyk_proxy/telemetry/names"
 )
 
-// RedisInstrument learns of every Redis command. It implements
-// redisstore.Instrument.
+// RedisInstrument measures every Redis command. It implements
+// redisstore.Instrument and is safe for concurrent use.
 type RedisInstrument struct {
 	duration metric.Float64Histogram
 	ready    *readyOptions[commandOutcome]
 }
 
-// Redis instruments the client that the commands of sampled requests pass, and
-// returns the instrument of all commands. Spans come from redisotel, without
-// statements, which contain api keys, and without callers, since walking the
-// stack costs more than all the rest. Metrics are our own: redisotel's are in
-// milliseconds and under names that semantic conventions have left behind.
+// Redis instruments the client that sends the commands of sampled requests, and
+// returns the instrument for all commands. redisotel makes the spans: without
+// statements, because they contain api keys, and without callers, because
+// walking the stack costs more than everything else. Metrics are not
+// redisotel's, which are in milliseconds and have outdated names.
 func (p *Providers) Redis(client *redis.Client) (*RedisInstrument, error) {
 	if err := redisotel.InstrumentTracing(client,
-		redisotel.WithTracerProvider(discreetTracers{p.Tracers}),
+		redisotel.WithTracerProvider(redactingTracers{p.Tracers}),
 		redisotel.WithDBStatement(false),
 		redisotel.WithCallerEnabled(false),
 		redisotel.WithDialFilter(true),
@@ -54,7 +53,8 @@ func (*RedisInstrument) Traced(ctx context.Context) bool {
 	return req != nil && req.sampled
 }
 
-// Command measures a command, and notes it if its request is not sampled.
+// Command measures a command. If its request is not sampled it also records the
+// call for a kept trace.
 func (i *RedisInstrument) Command(ctx context.Context, name string, started time.Time, elapsed time.Duration, err error) {
 	i.duration.Record(ctx, elapsed.Seconds(), i.ready.of(commandOutcome{operationLabel(name), redisErrorType(err)})...)
 	if req := requestFrom(ctx); req != nil && !req.sampled {
@@ -64,6 +64,7 @@ func (i *RedisInstrument) Command(ctx context.Context, name string, started time
 
 type commandOutcome struct{ operation, errorType string }
 
+// commandLabels are the labels of db.client.operation.duration.
 func commandLabels(o commandOutcome) []attribute.KeyValue {
 	labels := []attribute.KeyValue{names.AttrDBSystem.String("redis"), names.AttrDBOp.String(o.operation)}
 	if o.errorType != "" {
@@ -72,7 +73,7 @@ func commandLabels(o commandOutcome) []attribute.KeyValue {
 	return labels
 }
 
-// operationLabel keeps the label a closed set: a command that the gateway does
+// operationLabel limits the values of the label: a command that the gateway does
 // not send is "_OTHER".
 func operationLabel(name string) string {
 	switch name {
@@ -82,8 +83,9 @@ func operationLabel(name string) string {
 	return names.Other
 }
 
-// redisErrorType is the error.type of a command: "" if Redis answered with a
-// value, or with NOSCRIPT, after which the script is sent in full.
+// redisErrorType returns the error.type of a command. It returns "" if Redis
+// answered with a value, or with NOSCRIPT, after which the client sends the
+// whole script.
 func redisErrorType(err error) string {
 	if err == nil {
 		return ""
@@ -104,11 +106,8 @@ func redisErrorType(err error) string {
 	}
 }
 
-// redisSpanName is the name that redisotel gives a command's span.
-func redisSpanName(name string) string { return strings.ToLower(name) }
-
-// PipelineStats is what the shared connection to Redis has done since the start,
-// and what it does now; see redisstore.Stats.
+// PipelineStats are counts since the start and the current state of the shared
+// connection to Redis; see redisstore.Stats.
 type PipelineStats struct {
 	Queued, Waiting                     int64
 	Silent                              bool
@@ -120,18 +119,17 @@ type PipelineStats struct {
 // RedisPipeline reports the state of the shared connection to Redis and of the
 // client-side cache.
 func (p *Providers) RedisPipeline(read func() PipelineStats) error {
-	count := func(n uint64) int64 { return int64(n) } //nolint:gosec // a count of this process
-	values := map[string]func(PipelineStats) int64{
-		names.MetricRedisQueued:   func(s PipelineStats) int64 { return s.Queued },
-		names.MetricRedisWaiting:  func(s PipelineStats) int64 { return s.Waiting },
-		names.MetricRedisCommands: func(s PipelineStats) int64 { return count(s.Commands) },
-		names.MetricRedisBatches:  func(s PipelineStats) int64 { return count(s.Batches) },
-		names.MetricRedisRefused:  func(s PipelineStats) int64 { return count(s.Refused) },
-		names.MetricRedisChanges:  func(s PipelineStats) int64 { return count(s.Changes) },
-		names.MetricRedisSilent:   func(s PipelineStats) int64 { return oneIf(s.Silent) },
-		names.MetricCacheHits:     func(s PipelineStats) int64 { return count(s.CacheHits) },
-		names.MetricCacheMisses:   func(s PipelineStats) int64 { return count(s.CacheMisses) },
-		names.MetricCacheEntries:  func(s PipelineStats) int64 { return s.CacheEntries },
+	values := map[string]func(PipelineStats) float64{
+		names.MetricRedisQueued:   func(s PipelineStats) float64 { return float64(s.Queued) },
+		names.MetricRedisWaiting:  func(s PipelineStats) float64 { return float64(s.Waiting) },
+		names.MetricRedisCommands: func(s PipelineStats) float64 { return float64(s.Commands) },
+		names.MetricRedisBatches:  func(s PipelineStats) float64 { return float64(s.Batches) },
+		names.MetricRedisRefused:  func(s PipelineStats) float64 { return float64(s.Refused) },
+		names.MetricRedisChanges:  func(s PipelineStats) float64 { return float64(s.Changes) },
+		names.MetricRedisSilent:   func(s PipelineStats) float64 { return oneIf(s.Silent) },
+		names.MetricCacheHits:     func(s PipelineStats) float64 { return float64(s.CacheHits) },
+		names.MetricCacheMisses:   func(s PipelineStats) float64 { return float64(s.CacheMisses) },
+		names.MetricCacheEntries:  func(s PipelineStats) float64 { return float64(s.CacheEntries) },
 	}
 	for name, value := range values {
 		if err := p.observe(name, func(o observation) { o(value(read())) }); err != nil {
@@ -141,7 +139,7 @@ func (p *Providers) RedisPipeline(read func() PipelineStats) error {
 	return nil
 }
 
-func oneIf(set bool) int64 {
+func oneIf(set bool) float64 {
 	if set {
 		return 1
 	}

@@ -2,68 +2,65 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/url"
 	"sync"
 	"time"
 
-	"encoding/binary"
-
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// maxCalls bounds the calls that one request notes. A request makes three or
-// four.
+// maxCalls limits the recorded calls of a request. A request makes three or four.
 const maxCalls = 16
 
-// requestState is what telemetry knows of one request. It travels in the request's
-// context and belongs to the goroutine that serves the request. It is pooled:
-// nothing may keep it after the request has ended.
+// requestState is the telemetry of one request. It is in the request's context,
+// and only the goroutine that serves the request uses it. It is pooled: nothing
+// may keep it after the end of the request.
 type requestState struct {
 	began   time.Time
 	traceID trace.TraceID
 	spanID  trace.SpanID      // of the server span
-	parent  trace.SpanContext // what a trusted caller sent, else invalid
-	link    trace.SpanContext // what any other caller sent, else invalid
+	parent  trace.SpanContext // from a trusted caller; may be invalid
+	link    trace.SpanContext // from an untrusted caller; may be invalid
 
-	sampled bool // the head chose it: its spans are made live
-	kept    bool // its trace is written at its end
-	overCap bool // it would be kept, but too many of its kind were
+	sampled bool // its spans are made while it is served
+	kept    bool // its spans are made at its end
+	overCap bool // it was not kept because of the limit
 
-	next     trace.SpanID // the id of the next span that the SDK makes, if valid
-	keyID    string       // gateway.key.id, once it was asked for
-	traceHex string       // traceID in hexadecimal, once it was asked for
-	upgraded bool         // the connection was handed over
-	aborted  bool         // the response broke off; set only if sampled
+	next     trace.SpanID // the id of the SDK's next span, if valid
+	keyID    string       // gateway.key.id; "" if not yet computed
+	traceHex string       // traceID in hexadecimal; "" if not yet computed
+	upgraded bool         // the connection was hijacked
+	aborted  bool         // the handler panicked with http.ErrAbortHandler; set only if sampled
 
-	scratch []attribute.KeyValue // room to gather attributes in
+	scratch []attribute.KeyValue // buffer for attributes
 
-	stage string // the stage that runs
+	stage string // the stage that is running
 	calls []call
 	space [maxCalls]call
 }
 
-// call is one call to Redis or to the backend that a stage made. It is noted
-// only if the request is not sampled: a sampled one has a span instead.
+// call is a call of a stage to Redis or to the backend. It is recorded only if
+// the request is not sampled; a sampled request has a span instead.
 type call struct {
 	stage   string
-	name    string // the span's
+	name    string // of the Redis command
 	started time.Time
 	elapsed time.Duration
 	err     error
 
-	spanID trace.SpanID // of a call to the backend, as its traceparent says
+	spanID trace.SpanID // of a call to the backend: sent to it in traceparent
 	url    *url.URL     // of a call to the backend
 	method string       // of a call to the backend
 	status int          // of the backend's response
 	proto  string       // of the backend's response
 }
 
-// newRequest returns a request with new ids. Its memory is taken from the pool
-// if there is some.
+// newRequest returns a request with new ids. It uses memory of the pool.
 func newRequest(pool *sync.Pool) *requestState {
 	req, ok := pool.Get().(*requestState)
 	if !ok {
@@ -76,11 +73,13 @@ func newRequest(pool *sync.Pool) *requestState {
 
 type requestKey struct{}
 
+// requestFrom returns nil if ctx is not a request's, as in a probe of Redis.
 func requestFrom(ctx context.Context) *requestState {
 	r, _ := ctx.Value(requestKey{}).(*requestState)
 	return r
 }
 
+// note records a call of the running stage. It ignores calls beyond maxCalls.
 func (r *requestState) note(c call) {
 	if len(r.calls) < maxCalls {
 		c.stage = r.stage
@@ -88,11 +87,9 @@ func (r *requestState) note(c call) {
 	}
 }
 
-// recorded reports whether the request's trace is or will be exported.
-func (r *requestState) recorded() bool { return r.sampled || r.kept }
-
-// measuring returns the context in which to measure: an exemplar is made only
-// in one whose span is sampled, and then leads to a trace that is exported.
+// measuring returns the context for measurements. The SDK makes an exemplar only
+// if the context's span is sampled, so an exemplar always refers to an exported
+// trace.
 func (r *requestState) measuring(ctx context.Context) context.Context {
 	if !r.kept || r.sampled {
 		return ctx
@@ -110,8 +107,7 @@ func (r *requestState) hexID() string {
 	return r.traceHex
 }
 
-// TraceID returns the id of the request's trace, or "" if the context is not
-// that of a request.
+// TraceID returns the id of the request's trace, or "" if ctx is not a request's.
 func TraceID(ctx context.Context) string {
 	if r := requestFrom(ctx); r != nil {
 		return r.hexID()
@@ -121,7 +117,7 @@ func TraceID(ctx context.Context) string {
 
 // formatTraceparent formats a W3C traceparent header of version 00.
 func formatTraceparent(id trace.TraceID, span trace.SpanID, flags trace.TraceFlags) string {
-	b := make([]byte, 0, len("00-")+2*len(id)+1+2*len(span)+len("-00"))
+	b := make([]byte, 0, len("00-")+2*len(id)+len("-")+2*len(span)+len("-00"))
 	b = append(b, "00-"...)
 	b = hex.AppendEncode(b, id[:])
 	b = append(b, '-')
@@ -131,9 +127,10 @@ func formatTraceparent(id trace.TraceID, span trace.SpanID, flags trace.TraceFla
 	return string(b)
 }
 
+// newTraceID returns a random id. An id of zeros is invalid.
 func newTraceID() (id trace.TraceID) {
 	for !id.IsValid() {
-		binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an id is no secret
+		binary.NativeEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an id is not secret
 		binary.NativeEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec // the same
 	}
 	return id
@@ -141,13 +138,13 @@ func newTraceID() (id trace.TraceID) {
 
 func newSpanID() (id trace.SpanID) {
 	for !id.IsValid() {
-		binary.NativeEndian.PutUint64(id[:], rand.Uint64()) //nolint:gosec // an id is no secret
+		binary.NativeEndian.PutUint64(id[:], rand.Uint64()) //nolint:gosec // an id is not secret
 	}
 	return id
 }
 
-// givenIDs is the SDK's source of ids: those that a request was given at its
-// start, which its answer and its backend already know, and random ones.
+// givenIDs is the SDK's generator of ids. It returns the ids that the client and
+// the backend already received, and random ids otherwise.
 type givenIDs struct{}
 
 // NewIDs implements sdktrace.IDGenerator.
@@ -168,9 +165,8 @@ func (givenIDs) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
 	return newSpanID()
 }
 
-// recordedOnly is the SDK's sampler: the head of a request decides, or the
-// limiter that keeps what was refused or failed. Spans of no request, such as
-// those of a probe of Redis, are not recorded.
+// recordedOnly is the SDK's sampler. It samples the spans of sampled and of kept
+// requests. Other spans, such as those of a probe of Redis, are not recorded.
 type recordedOnly struct{}
 
 // Description implements sdktrace.Sampler.
@@ -182,7 +178,7 @@ func (recordedOnly) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Samplin
 		Decision:   sdktrace.Drop,
 		Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState(),
 	}
-	if r := requestFrom(p.ParentContext); r != nil && r.recorded() {
+	if r := requestFrom(p.ParentContext); r != nil && (r.sampled || r.kept) {
 		result.Decision = sdktrace.RecordAndSample
 	}
 	return result

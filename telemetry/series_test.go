@@ -20,7 +20,7 @@ var (
 	labelPair  = regexp.MustCompile(`(\w+)="((?:[^"\\]|\\.)*)"(?:,|$)`)
 )
 
-// seriesOf reads the text format, in which each series is a line.
+// seriesOf parses the text format, which has one series per line.
 func seriesOf(t *testing.T, text string) []series {
 	t.Helper()
 	var all []series
@@ -31,7 +31,7 @@ func seriesOf(t *testing.T, text string) []series {
 		}
 		found := seriesLine.FindStringSubmatch(line)
 		if found == nil {
-			t.Fatalf("no series: %s", line)
+			t.Fatalf("not a series: %s", line)
 		}
 		s := series{name: found[1], labels: map[string]string{}}
 		for _, pair := range labelPair.FindAllStringSubmatch(found[2], -1) {
@@ -42,8 +42,8 @@ func seriesOf(t *testing.T, text string) []series {
 	return all
 }
 
-// seriesEach is how many series a set of labels makes: a histogram has one for
-// each boundary, +Inf, its sum and its count.
+// seriesEach returns the number of series of one label set. A histogram has
+// one for each boundary, +Inf, its sum and its count.
 func seriesEach(m names.Metric) int {
 	if m.Kind == names.KindHistogram {
 		return len(m.Buckets) + 3
@@ -51,7 +51,7 @@ func seriesEach(m names.Metric) int {
 	return 1
 }
 
-// owns reports whether a scraped name is this metric's.
+// owns reports whether a series has the metric's name.
 func owns(m names.Metric, name string) bool {
 	base := m.PrometheusName()
 	return name == base || m.Kind == names.KindHistogram &&

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"sync"
 
@@ -14,28 +13,25 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// head stands before everything that records. It gives each request its ids and
-// decides whether the request is sampled: traced live, from the first span on.
+// head is the outermost handler of telemetry. It gives each request its ids and
+// decides whether the request is sampled, that is, traced live.
 type head struct {
-	next    http.Handler
-	trusted []netip.Prefix
-	ratio   sdktrace.Sampler // nil if nothing is exported
-	active  *activeRequests
-
+	next     http.Handler
+	ratio    sdktrace.Sampler // nil if nothing is exported
+	active   activeRequests
 	requests sync.Pool // of *requestState
 }
 
-// Server instruments the public listener.
+// Server instruments the public listener. It must be wrapped in
+// [middleware.TrustBoundary], which decides whether a peer is trusted.
 //
-// A peer outside the trusted networks starts a trace of its own, with a link
-// to the one it claims to continue: it can neither switch tracing on nor off,
-// nor write into somebody else's trace.
-func (p *Providers) Server(next http.Handler, port int, trusted []netip.Prefix) (http.Handler, error) {
-	active, err := p.newActiveRequests()
-	if err != nil {
-		return nil, err
-	}
-	return &head{next: p.tracedServer(next, port, trusted), trusted: trusted, ratio: p.ratio, active: active}, nil
+// A request of an untrusted peer starts a new trace, with a link to the trace
+// that the peer sent. An untrusted peer can therefore neither force nor prevent
+// tracing, and cannot add spans to the trace of another client.
+func (p *Providers) Server(port int, next http.Handler) http.Handler {
+	// The client's Host is not used on spans, because it can be any text.
+	p.address = "gateway:" + strconv.Itoa(port)
+	return &head{next: p.tracedServer(next), ratio: p.ratio, active: p.active}
 }
 
 // ServeHTTP implements [http.Handler].
@@ -61,15 +57,15 @@ func (h *head) follow(req *requestState, r *http.Request) {
 		propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header)))
 	switch {
 	case !caller.IsValid():
-	case middleware.Trusted(h.trusted, r.RemoteAddr):
+	case middleware.TrustedNetworks(r.Context()) != nil:
 		req.parent, req.traceID = caller, caller.TraceID()
 	default:
 		req.link = caller
-		delete(r.Header, "Traceparent") // otelhttp would continue that trace
+		delete(r.Header, "Traceparent") // or otelhttp would continue that trace
 	}
 }
 
-// sample decides by the trusted caller's flag, else by the ratio.
+// sample follows the flag of a trusted caller. Without one it uses the ratio.
 func (h *head) sample(req *requestState) bool {
 	if req.parent.IsValid() {
 		return req.parent.IsSampled()
@@ -78,9 +74,3 @@ func (h *head) sample(req *requestState) bool {
 		ParentContext: context.Background(), TraceID: req.traceID,
 	}).Decision == sdktrace.RecordAndSample
 }
-
-// serverAddress replaces the client's Host on spans: what a client writes there
-// could be anything.
-func serverAddress(port int) string { return serverName + ":" + strconv.Itoa(port) }
-
-const serverName = "gateway"

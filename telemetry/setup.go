@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,14 +44,10 @@ import (
 	"tyk_proxy/telemetry/otlp"
 )
 
-// defaultServiceName is service.name where neither the configuration nor
-// OTEL_SERVICE_NAME has one.
-const defaultServiceName = "tyk_proxy"
-
-// Config configures where telemetry goes.
+// Config configures the providers.
 type Config struct {
-	// ServiceName is service.name; "" leaves it to OTEL_SERVICE_NAME and
-	// OTEL_RESOURCE_ATTRIBUTES, else it is "tyk_proxy".
+	// ServiceName is the attribute service.name. If it is "", OTEL_SERVICE_NAME
+	// or OTEL_RESOURCE_ATTRIBUTES set it; the default is "tyk_proxy".
 	ServiceName string
 	Version     string
 	Traces      TracesConfig
@@ -60,18 +55,18 @@ type Config struct {
 
 // TracesConfig configures traces.
 type TracesConfig struct {
-	// Endpoint is where spans go: grpc://host:port or grpcs://host:port for OTLP
-	// over gRPC, http:// or https:// for OTLP over HTTP. "" leaves it to
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT; without
-	// any of them nothing is exported. Requests have trace ids all the same.
+	// Endpoint is the collector's URL: grpc://host:port or grpcs://host:port for
+	// OTLP over gRPC, http:// or https:// for OTLP over HTTP. If it is "",
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT set it.
+	// Without an endpoint no spans are exported, but requests have trace ids.
 	Endpoint      string
-	SampleRatio   float64       // share of allowed, quick requests that are exported, 0 to 1
-	SlowThreshold time.Duration // a request that takes this long is kept at any ratio; 0 keeps none for that
-	KeepPerSecond int           // most requests that are kept for what happened; 0 keeps none
+	SampleRatio   float64       // share of requests that are sampled, 0 to 1
+	SlowThreshold time.Duration // a request that takes this long is kept; 0 disables this
+	KeepPerSecond int           // limit of kept requests of each kind; 0 keeps none
 }
 
-// Providers are the sources of tracers and meters and the page on which the
-// metrics are scraped.
+// Providers are the tracer provider, the meter provider and the handler of
+// /metrics.
 type Providers struct {
 	Tracers trace.TracerProvider
 	Meters  metric.MeterProvider
@@ -79,17 +74,17 @@ type Providers struct {
 
 	ratio      sdktrace.Sampler // nil if nothing is exported
 	keeping    keeping
-	traceFates *fateCounter
+	active     activeRequests
+	traceFates fateCounter
 	shutdown   []func(context.Context) error
 
-	// What written traces say of the gateway and of its Redis.
-	address         string // host:port of the public listener
-	trusted         []netip.Prefix
+	// Attributes of the spans of kept traces.
+	address         string // server.address and server.port of the public listener
 	redisAttributes []attribute.KeyValue
 }
 
-// Setup returns providers of their own: nothing global is touched, so tests
-// and embedders can have several.
+// Setup returns new providers. It does not set OpenTelemetry's globals, so a
+// process can have several.
 func Setup(ctx context.Context, cfg Config) (*Providers, error) {
 	exporter, err := otlp.NewExporter(ctx, cfg.Traces.Endpoint)
 	if err != nil {
@@ -98,27 +93,26 @@ func Setup(ctx context.Context, cfg Config) (*Providers, error) {
 	return setup(ctx, cfg, exporter)
 }
 
-// setup is Setup with the exporter given; nil exports nothing.
+// setup is Setup with a given exporter. If it is nil no spans are exported.
 func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Providers, error) {
 	res, err := newResource(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
 	if err != nil {
 		return nil, fmt.Errorf("creating the Prometheus exporter: %w", err)
 	}
-	meters := sdkmetric.NewMeterProvider(
-		sdkmetric.WithResource(res),
-		sdkmetric.WithReader(reader),
-	)
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(reader))
 	p := &Providers{
 		Meters: meters,
-		// OpenMetrics is the format that carries exemplars.
-		Metrics: promhttp.HandlerFor(newZeroes(registry), promhttp.HandlerOpts{EnableOpenMetrics: true}),
+		// Only the OpenMetrics format has exemplars.
+		Metrics: promhttp.HandlerFor(withEmptyHistograms(registry), promhttp.HandlerOpts{EnableOpenMetrics: true}),
+	}
+	if p.active, err = p.newActiveRequests(); err != nil {
+		return nil, err
 	}
 	if err := p.startTracing(cfg.Traces, res, exporter); err != nil {
 		return nil, err
@@ -127,6 +121,8 @@ func setup(ctx context.Context, cfg Config, exporter sdktrace.SpanExporter) (*Pr
 	return p, nil
 }
 
+// startTracing makes the tracer provider and the counters of traces and spans. The
+// counters exist without an exporter too, so that their series always exist.
 func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, exporter sdktrace.SpanExporter) error {
 	var err error
 	p.traceFates, err = p.newFateCounter(names.MetricTraces, names.FateSampled, names.FateKept, names.FateOverCap, names.FateNotSampled)
@@ -152,13 +148,12 @@ func (p *Providers) startTracing(cfg TracesConfig, res *resource.Resource, expor
 	return nil
 }
 
-// maxAttributeLength bounds a text that a client may have sent, such as its
-// User-Agent, in characters: the spans of thousands of requests are held in
-// memory.
+// maxAttributeLength limits the attributes that clients choose, such as the
+// user agent, because thousands of spans wait in memory.
 const maxAttributeLength = 1024
 
-// spanLimits are the SDK's, which OTEL_SPAN_* variables can set, with a bound
-// where it has none.
+// spanLimits returns the SDK's limits, which OTEL_SPAN_* can set. The SDK's
+// default does not limit the length of attributes.
 func spanLimits() sdktrace.SpanLimits {
 	limits := sdktrace.NewSpanLimits()
 	if limits.AttributeValueLengthLimit < 0 {
@@ -167,11 +162,13 @@ func spanLimits() sdktrace.SpanLimits {
 	return limits
 }
 
-// newResource describes the service. What the configuration says wins over
+// newResource describes the service. The configuration overrides
 // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
 func newResource(ctx context.Context, cfg Config) (*resource.Resource, error) {
-	base := resource.NewSchemaless(semconv.ServiceName(defaultServiceName), semconv.ServiceVersion(cfg.Version))
-	options := []resource.Option{resource.WithTelemetrySDK(), resource.WithFromEnv()}
+	options := []resource.Option{ // a later one overrides the attributes of an earlier one
+		resource.WithAttributes(semconv.ServiceName("tyk_proxy"), semconv.ServiceVersion(cfg.Version)),
+		resource.WithTelemetrySDK(), resource.WithFromEnv(),
+	}
 	if cfg.ServiceName != "" {
 		options = append(options, resource.WithAttributes(semconv.ServiceName(cfg.ServiceName)))
 	}
@@ -179,15 +176,11 @@ func newResource(ctx context.Context, cfg Config) (*resource.Resource, error) {
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nil, fmt.Errorf("describing the service: %w", err)
 	}
-	merged, err := resource.Merge(base, res)
-	if err != nil {
-		return nil, fmt.Errorf("describing the service: %w", err)
-	}
-	return merged, nil
+	return res, nil
 }
 
-// Shutdown sends what is still queued and stops. It returns when that is done
-// or ctx ends.
+// Shutdown exports the queued spans and stops the providers. It returns when
+// this is done or ctx ends.
 func (p *Providers) Shutdown(ctx context.Context) error {
 	errs := make([]error, 0, len(p.shutdown))
 	for _, stop := range p.shutdown {

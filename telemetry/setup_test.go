@@ -43,7 +43,7 @@ func TestResource(t *testing.T) {
 	}
 }
 
-// silence clears the variables that the machine may have set.
+// silence clears OTEL_* variables of the machine.
 func silence(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {

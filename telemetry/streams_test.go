@@ -7,9 +7,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// Whoever floods the gateway with bad tokens hides neither what fails nor what
-// another stage refuses.
-func TestFloodHidesNothingElse(t *testing.T) {
+// Many invalid tokens hide neither failures nor the denials of another stage.
+func TestFloodDoesNotHideOtherRequests(t *testing.T) {
 	s := &script{middleware.StageAuth, middleware.CredentialsMissing}
 	r := newRig(t, TracesConfig{KeepPerSecond: 20}, s)
 	r.send(t, 2000, 2)
@@ -20,7 +19,7 @@ func TestFloodHidesNothingElse(t *testing.T) {
 	} {
 		*s = other
 		if n := r.send(t, 1, spansUpTo(other.stage)); n != 1 {
-			t.Errorf("%s made %d traces after the flood, want 1", other.reason, n)
+			t.Errorf("%s made %d traces after many denials, want 1", other.reason, n)
 		}
 	}
 }
@@ -29,8 +28,8 @@ func TestFloodHidesNothingElse(t *testing.T) {
 // server's, and one for each stage it met.
 func spansUpTo(stage string) int { return 2 + slices.Index(middleware.StageNames(), stage) }
 
-// Without keeping, the ratio alone decides, about refused requests too.
-func TestWithoutKeeping(t *testing.T) {
+// If nothing is kept, the ratio also decides about refused requests.
+func TestKeepPerSecondZero(t *testing.T) {
 	r := newRig(t, TracesConfig{SampleRatio: 1}, &script{middleware.StageAuth, middleware.TokenExpired})
 	if n := r.send(t, 7, 2); n != 7 {
 		t.Errorf("%d traces, want 7", n)

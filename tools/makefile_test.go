@@ -97,7 +97,7 @@ func TestProductBuilds(t *testing.T) {
 }
 
 // `make jaeger` builds once, by a `go build` of the test's own, under the name
-// that the tests of cmd/tyk_proxy look for.
+// that the end-to-end tests look for.
 func TestMakeJaegerBuildsOnce(t *testing.T) {
 	mod, err := modfile.Parse("go.mod", []byte(readRepoFile(t, "tools/jaeger/go.mod")), nil)
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// defaultWindow is the gateway's default, for answers that do not tell theirs.
+// defaultWindow is the gateway's default, for answers without a window.
 const defaultWindow = time.Minute
 
-// windowOf reads w, in seconds, from `RateLimit-Policy: "default";q=20;w=60`. It
-// is 0 where there is none.
+// windowOf parses w, in seconds, from `RateLimit-Policy: "default";q=20;w=60`.
+// It returns 0 if there is none.
 func windowOf(h http.Header) time.Duration {
 	for part := range strings.SplitSeq(h.Get("RateLimit-Policy"), ";") {
 		text, found := strings.CutPrefix(strings.TrimSpace(part), "w=")
@@ -25,21 +25,23 @@ func windowOf(h http.Header) time.Duration {
 	return 0
 }
 
-// checkLimit holds that the limit was kept: refused beyond it, and no more than
-// it forwarded. One answer alone cannot tell, as each may be either.
+// checkLimit checks that the gateway forwarded no more than the limit and
+// refused the rest. A single answer cannot show this, because both are
+// expected.
 func (t *tally) checkLimit() error {
 	window := t.window
 	if window == 0 {
 		window = defaultWindow
 	}
-	// A run begins and ends within a window; and one more, in case Redis' clock,
-	// which decides, is set meanwhile.
+	// The first and the last window count in part. One more allows for a
+	// change of Redis's clock, which decides.
 	windows := int((t.took+window-1)/window) + 1
 	most := limitedRate * (windows + 1)
 	for _, r := range t.results {
 		if r.Kind != limitedKind {
 			continue
 		}
+		// A short run sends fewer requests than the limit, so it needs no 429.
 		limit := fmt.Sprintf("in at most %d windows of %s, with a limit of %d", windows, window, limitedRate)
 		forwarded := r.Reasons[middleware.Forwarded.String()]
 		switch {

@@ -1,7 +1,7 @@
-// Command traffic sends a bounded mix of requests to a running gateway, so that
-// its dashboards, alerts and traces have something to show: allowed ones, every
-// refusal that a client can bring about, slow ones and a failing upstream. It
-// stops by itself, says what came back, and links to where it can be seen.
+// Command traffic sends a limited mix of requests to a running gateway, as
+// data for its dashboards, alerts and traces: allowed requests, every refusal
+// that a client can cause, slow requests and upstream timeouts. At the end it
+// prints the answers and links to the dashboards.
 package main
 
 import (
@@ -24,8 +24,8 @@ import (
 	"tyk_proxy/app/config/dotenv"
 )
 
-// settings are what the command line says, and for what it leaves out, the
-// environment, .env and the gateway's configuration.
+// settings are the flags. Their defaults come from the environment, .env and
+// the gateway's configuration.
 type settings struct {
 	gateway, redis, secret      string
 	service                     string
@@ -35,21 +35,21 @@ type settings struct {
 	json                        bool
 }
 
-// The bounds keep a slip of the finger from becoming a load test.
+// The limits prevent a load test by mistake.
 const (
 	maxRate     = 1000
 	maxDuration = time.Hour
 )
 
 func main() {
-	logging.Disable() // go-redis would report a failed dial beside the one clear line
+	logging.Disable() // go-redis would also log a failed dial
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends anyway
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends
 }
 
-// run returns the exit code: 0 if every answer was as expected, 1 if not, 2
-// where the command line makes no sense.
+// run returns the exit code: 0 if every answer was expected, 1 if not, 2 if
+// the command line is invalid.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stderr)
 	switch {
@@ -66,6 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// drive checks the gateway, mints the tokens, sends the mix and prints the report.
 func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	err := ready(ctx, s)
 	var kinds []kind
@@ -82,9 +83,11 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return t.report(context.WithoutCancel(ctx), stdout, s) // after an interrupt too
+	return t.report(context.WithoutCancel(ctx), stdout, s) // also after an interrupt
 }
 
+// parse parses the command line. The defaults of the flags come from .env and the
+// environment, so it reads them first.
 func parse(args []string, stderr io.Writer) (settings, error) {
 	if err := dotenv.Read(); err != nil {
 		return settings{}, err
@@ -92,7 +95,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	// Where docker-compose.yml publishes a service, the environment and .env say.
+	// The environment and .env set the ports that docker-compose.yml
+	// publishes.
 	at := func(variable string, usual int) string {
 		port, err := dotenv.Port(variable, usual)
 		if err != nil {
@@ -122,6 +126,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	return s, s.check(flags)
 }
 
+// check returns all faults of the settings. It removes trailing slashes of URLs.
 func (s *settings) check(flags *flag.FlagSet) error {
 	var faults []error
 	fault := func(wrong bool, format string, args ...any) {
@@ -141,7 +146,7 @@ func (s *settings) check(flags *flag.FlagSet) error {
 		fault(bad, "-%s is not a URL such as http://localhost:8080", name)
 	}
 	for _, u := range []*string{&s.gateway, &s.grafana, &s.prometheus, &s.jaeger} {
-		*u = strings.TrimRight(*u, "/") // paths are appended
+		*u = strings.TrimRight(*u, "/") // callers append a path with a slash
 	}
 	return errors.Join(faults...)
 }

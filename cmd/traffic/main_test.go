@@ -15,13 +15,15 @@ import (
 
 	"tyk_proxy/app"
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/embedded"
 	"tyk_proxy/middleware"
 )
 
-// startGateway runs a gateway in this process, whose backend waits as it is told.
+// startGateway runs a gateway in this process. Its backend waits as the query
+// says.
 func startGateway(t *testing.T, redis string) string {
 	t.Helper()
-	backend := httptest.NewServer(http.HandlerFunc(app.Whoami))
+	backend := httptest.NewServer(http.HandlerFunc(embedded.Whoami))
 	t.Cleanup(backend.Close)
 	cfg := config.Default()
 	cfg.Application.TargetHost, cfg.Application.Port = backend.URL, 0
@@ -55,7 +57,7 @@ func flags(gateway, redis string, more ...string) []string {
 	return append([]string{"-gateway", gateway, "-redis", redis, "-secret", config.DemoSecret}, more...)
 }
 
-// startServer answers everything with one status, /ready included.
+// startServer answers every request, also /ready, with one status.
 func startServer(t *testing.T, status int) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
@@ -63,7 +65,7 @@ func startServer(t *testing.T, status int) string {
 	return server.URL
 }
 
-// Every kind meets what it expects, and every reason that it can bring about.
+// Every kind gets its expected answers, and all of its reasons occur.
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	redis := miniredis.RunT(t).Addr()
@@ -99,7 +101,7 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// An answer that is not as expected is told, and makes the exit code 1.
+// An unexpected answer is reported and makes the exit code 1.
 func TestUnexpectedAnswers(t *testing.T) {
 	t.Parallel()
 	redis := miniredis.RunT(t).Addr()
@@ -110,7 +112,7 @@ func TestUnexpectedAnswers(t *testing.T) {
 	}
 }
 
-func TestBadCommandLines(t *testing.T) {
+func TestInvalidCommandLines(t *testing.T) {
 	t.Parallel()
 	answers, redis := startServer(t, http.StatusOK), miniredis.RunT(t).Addr()
 	gateway, unready := startGateway(t, redis), startServer(t, http.StatusServiceUnavailable)
@@ -146,12 +148,12 @@ func TestBadCommandLines(t *testing.T) {
 			t.Errorf("%s: more than one line: %s", name, stderr.String())
 		}
 		if strings.Contains(stderr.String(), config.DemoSecret) {
-			t.Errorf("%s: the secret is told", name)
+			t.Errorf("%s: the secret is printed", name)
 		}
 	}
 }
 
-// A limit that is not kept is told, though each answer alone is as expected.
+// A limit that is not enforced is reported, even if each answer is expected.
 func TestLimit(t *testing.T) {
 	for name, row := range map[string]struct {
 		took, window       time.Duration
@@ -187,7 +189,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// Links lead to the time of the run, and only to what is running.
+// Links have the time range of the run, and exist only for running services.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	redis, ui, none := miniredis.RunT(t).Addr(), startServer(t, http.StatusNotFound), "http://127.0.0.1:1"
@@ -218,8 +220,9 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// What the interrupt cuts is nobody's fault; what breaks by itself is told.
-func TestCutAndBroken(t *testing.T) {
+// Requests that the interrupt aborts are not errors. Other failures are
+// reported.
+func TestInterruptAndFailures(t *testing.T) {
 	t.Parallel()
 	redis := miniredis.RunT(t).Addr()
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -243,6 +246,6 @@ func TestCutAndBroken(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stdout.String())
 	}
 	if strings.Contains(stdout.String(), "eyJ") || strings.Contains(stdout.String(), "Bearer") {
-		t.Error("a token is told")
+		t.Error("a token is printed")
 	}
 }

@@ -12,12 +12,14 @@ import (
 )
 
 const (
+	// readyTimeout is longer than the gateway's check of Redis takes.
 	readyTimeout = 3 * time.Second
+	// probeTimeout limits the check of a service that is linked to.
 	probeTimeout = time.Second
 )
 
-// ready says in one line why there is no gateway to send to, before hundreds of
-// requests each say it.
+// ready returns one clear error if no gateway is ready, before hundreds of
+// requests fail.
 func ready(ctx context.Context, s settings) error {
 	target := s.gateway + "/ready"
 	status, err := get(ctx, target, readyTimeout)
@@ -33,13 +35,14 @@ func ready(ctx context.Context, s settings) error {
 	return nil
 }
 
-// running reports whether anything answers, whatever it answers.
+// running reports whether a server answers, with any status.
 func running(ctx context.Context, target string) bool {
 	_, err := get(ctx, target, probeTimeout)
 	return err == nil
 }
 
-// get asks once. Its error is the bare cause: the caller names the URL.
+// get sends one request. Its error does not contain the URL, which callers
+// add.
 func get(ctx context.Context, target string, timeout time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -49,7 +52,7 @@ func get(ctx context.Context, target string, timeout time.Duration) (int, error)
 	}
 	client := &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true},
-		// Where it leads to may be another host; that it answers is enough.
+		// A redirect can lead to another host. The answer itself is enough.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	response, err := client.Do(r)
@@ -60,12 +63,12 @@ func get(ctx context.Context, target string, timeout time.Duration) (int, error)
 		return 0, err
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody)) // the status is all that is asked for
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody)) // only the status is needed
 	return response.StatusCode, nil
 }
 
-// mismatch explains a first answer, to a good token, with which every other
-// answer would be wrong too.
+// mismatch explains the first answer, to a valid token, if all other answers
+// would be wrong too.
 func (t *tally) mismatch(s settings) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

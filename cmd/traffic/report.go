@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// scrapeMargin is Prometheus' scrape interval: what the run did last is to be
-// seen only after it.
+// scrapeMargin is Prometheus's scrape interval, after which the last values
+// are visible.
 const scrapeMargin = 15 * time.Second
 
-// notRunning stands where a link would lead nowhere.
+// notRunning replaces a link to a service that does not run.
 const notRunning = "(not running; make up starts it)"
 
-// report says what was sent, what came back and where to look at it. Its error
-// says how many answers were not as expected, and whether the limit was kept.
+// report prints the requests, the answers and the links. Its error has the
+// number of unexpected answers and the result of checkLimit.
 func (t *tally) report(ctx context.Context, w io.Writer, s settings) error {
 	if s.json {
 		if err := json.NewEncoder(w).Encode(t.results); err != nil {
@@ -44,6 +44,7 @@ func (t *tally) report(ctx context.Context, w io.Writer, s settings) error {
 	return limit
 }
 
+// table prints one line per kind. traces says whether Jaeger runs.
 func (t *tally) table(w io.Writer, s settings, traces bool) {
 	total := 0
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -59,15 +60,15 @@ func (t *tally) table(w io.Writer, s settings, traces bool) {
 		case r.TraceID != "" && traces:
 			trace = s.jaeger + "/trace/" + r.TraceID
 		case r.TraceID != "":
-			trace = r.TraceID // the log has it too
+			trace = r.TraceID // the log has the id
 		}
 		fmt.Fprintf(columns, "%s\t%d\t%s\t%s\t%s%s\n", r.Kind, r.Sent, counts(r.Statuses), counts(r.Reasons), trace, r.note())
 	}
-	_ = columns.Flush() // a terminal that is gone cannot be told
+	_ = columns.Flush() // a write error has no other output
 	fmt.Fprintf(w, "\n%d requests in %.0f s\n", total, t.took.Seconds())
 }
 
-// note says what was wrong with a kind's answers.
+// note describes the unexpected answers of a kind.
 func (r *result) note() string {
 	if r.Unexpected+r.Failed == 0 {
 		return ""
@@ -79,7 +80,7 @@ func (r *result) note() string {
 	return note + ")"
 }
 
-// links lead to the time of the run, whenever they are followed.
+// links prints links with the time range of the run.
 func (t *tally) links(ctx context.Context, w io.Writer, s settings, traces bool) {
 	end := t.began.Add(t.took + scrapeMargin)
 	link := func(name string, runs bool, place, format string, args ...any) {
@@ -99,7 +100,7 @@ func (t *tally) links(ctx context.Context, w io.Writer, s settings, traces bool)
 		url.QueryEscape(s.service), url.QueryEscape(`{"gateway.reason":"rate_limited"}`), t.began.UnixMicro(), end.UnixMicro())
 }
 
-// counts lists keys and how often each was met, in order: "200×3 429×5".
+// counts lists the keys in order with their counts: "200×3 429×5".
 func counts[K ~int | ~string](m map[K]int) string {
 	texts := make([]string, 0, len(m))
 	for _, key := range slices.Sorted(maps.Keys(m)) {

@@ -14,46 +14,52 @@ import (
 )
 
 const (
-	// inFlight bounds the requests that are under way; slow ones hold a place.
+	// inFlight limits the concurrent requests.
 	inFlight = 128
-	// answerTimeout is longer than the gateway takes to give up on an upstream.
+	// answerTimeout is longer than the gateway waits for an upstream.
 	answerTimeout = 60 * time.Second
+	// progressEvery is the interval of the lines on stderr.
 	progressEvery = 5 * time.Second
-	// maxBody is more than any problem document has.
+	// maxBody is more than the size of any problem document.
 	maxBody = 64 << 10
 )
 
-// result is what one kind of request met with.
+// result has the answers to one kind of request.
 type result struct {
 	Kind       string         `json:"kind"`
 	Sent       int            `json:"sent"`
 	Statuses   map[int]int    `json:"statuses"`
 	Reasons    map[string]int `json:"reasons"`
-	Unexpected int            `json:"unexpected"`      // answers that the kind does not expect
+	Unexpected int            `json:"unexpected"`      // unexpected answers
 	Failed     int            `json:"failed"`          // requests without an answer
-	TraceID    string         `json:"trace_id"`        // of one that was as expected, the rarer reason first
-	Error      string         `json:"error,omitempty"` // the first request without an answer says why
+	TraceID    string         `json:"trace_id"`        // of an expected answer, preferably of the rarer reason
+	Error      string         `json:"error,omitempty"` // of the first request without an answer
 	traceOf    middleware.Reason
 }
 
-// tally gathers results from the requests' goroutines.
+// tally collects the results. It is safe for concurrent use.
 type tally struct {
 	mu      sync.Mutex
 	results []*result
 	began   time.Time
 	took    time.Duration
-	window  time.Duration // of the rate limit, as an answer told it
-	cut     int           // requests that the interrupt left without an answer
+	window  time.Duration // of the rate limit, from an answer
+	cut     int           // requests that the interrupt aborted
 }
 
-// send keeps to the rate for the duration and waits for the last answers. The
-// first request goes alone: its answer shows whether the gateway knows the
-// tokens at all. It counts like any other, as the gateway counts it too.
-func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
+func newTally(kinds []kind) *tally {
 	t := &tally{began: time.Now()}
 	for _, k := range kinds {
 		t.results = append(t.results, &result{Kind: k.name, Statuses: map[int]int{}, Reasons: map[string]int{}})
 	}
+	return t
+}
+
+// send sends requests at the rate for the duration and waits for the last
+// answers. The first request is sent alone, because its answer shows whether
+// the gateway accepts the tokens.
+func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*tally, error) {
+	t := newTally(kinds)
 	client := &http.Client{
 		Timeout:   answerTimeout,
 		Transport: &http.Transport{MaxIdleConnsPerHost: inFlight, DisableCompression: true},
@@ -65,6 +71,7 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*t
 	if err := t.mismatch(s); err != nil {
 		return nil, err
 	}
+	// At inFlight requests the loop waits, and the rate is lower than configured.
 	places := make(chan struct{}, inFlight)
 	var wg sync.WaitGroup
 	tick := time.NewTicker(time.Second / time.Duration(s.rate))
@@ -92,14 +99,14 @@ func send(ctx context.Context, s settings, kinds []kind, progress io.Writer) (*t
 	wg.Wait()
 	t.took = time.Since(t.began)
 	if ctx.Err() != nil {
-		fmt.Fprintf(progress, "interrupted after %.0f s: %d requests were cut and are not counted\n", t.took.Seconds(), t.cut)
+		fmt.Fprintf(progress, "interrupted after %.0f s: %d requests were aborted and are not counted\n", t.took.Seconds(), t.cut)
 	}
 	return t, nil
 }
 
-// schedule deals each kind once, so that a short run has them all, and then by
-// weight, evenly mixed: each turn, everybody gains its weight and the richest
-// pays the sum (smooth weighted round robin).
+// schedule returns each kind once, so that a short run has all kinds, and then
+// by weight, evenly mixed (smooth weighted round robin: each turn adds to each
+// kind its weight, and the maximum pays the sum).
 func schedule(kinds []kind) func() int {
 	credit, dealt := make([]int, len(kinds)), make([]int, len(kinds))
 	once := 0
@@ -127,12 +134,12 @@ func schedule(kinds []kind) func() int {
 	}
 }
 
-// one sends one request and counts what it met with.
+// one sends one request and counts its answer.
 func (t *tally) one(ctx context.Context, client *http.Client, base string, k kind, i int) {
 	status, header, reason, err := ask(ctx, client, base, k)
 	t.add(i, func(res *result) {
 		if err != nil && ctx.Err() != nil {
-			t.cut++ // by the person at the keyboard, not by the gateway
+			t.cut++ // the user interrupted it
 			return
 		}
 		res.Sent++
@@ -159,8 +166,8 @@ func (t *tally) one(ctx context.Context, client *http.Client, base string, k kin
 	})
 }
 
-// ask sends one request and reads the whole answer. Its error may name the URL,
-// but no header and hence no token.
+// ask sends one request and reads the whole answer. Its error can contain the
+// URL, but no header and no token.
 func ask(ctx context.Context, client *http.Client, base string, k kind) (int, http.Header, middleware.Reason, error) {
 	r, err := k.make(ctx, base)
 	if err != nil {
@@ -173,7 +180,7 @@ func ask(ctx context.Context, client *http.Client, base string, k kind) (int, ht
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err == nil {
-		_, err = io.Copy(io.Discard, response.Body) // so that the connection can be used again
+		_, err = io.Copy(io.Discard, response.Body) // to reuse the connection
 	}
 	if err != nil {
 		return 0, nil, middleware.ReasonNone, fmt.Errorf("reading the answer of %s: %w", base, err)
@@ -181,13 +188,15 @@ func ask(ctx context.Context, client *http.Client, base string, k kind) (int, ht
 	return response.StatusCode, response.Header, reasonOf(response.Header, body), nil
 }
 
+// add changes the result of kind i while it holds the lock.
 func (t *tally) add(i int, change func(*result)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	change(t.results[i])
 }
 
-// reasonOf reads the refusal; an answer that is none was forwarded.
+// reasonOf returns the reason of a problem document. Any other answer was
+// forwarded.
 func reasonOf(h http.Header, body []byte) middleware.Reason {
 	if h.Get("Content-Type") != "application/problem+json" {
 		return middleware.Forwarded
@@ -204,6 +213,8 @@ func reasonOf(h http.Header, body []byte) middleware.Reason {
 	return middleware.ReasonNone
 }
 
+// statusOf returns the status of a reason in the table of reasons. A forwarded
+// request has the status of the backend, which always answers 200.
 func statusOf(reason middleware.Reason) int {
 	if status := reason.Info().Status; status != 0 {
 		return status
@@ -211,6 +222,7 @@ func statusOf(reason middleware.Reason) int {
 	return http.StatusOK
 }
 
+// progress prints the counts so far.
 func (t *tally) progress(w io.Writer, s settings) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,4 +1,5 @@
-// Command tyk_proxy is the gateway.
+// Command tyk_proxy is the gateway. Its flags select the configuration; all
+// settings are in app/config/CONFIG.md.
 package main
 
 import (
@@ -15,13 +16,14 @@ import (
 )
 
 func main() {
+	// The second signal must not be lost while the first one is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
 }
 
-// run returns the exit code: 0 after a clean stop, 1 after a failure, 2 where
-// the command line makes no sense.
+// run returns the exit code: 0 after a clean stop, 1 after a failure, 2 if the
+// command line is invalid. Each signal on signals starts the stop or ends it.
 func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	o := app.Options{Stdout: stdout, Stderr: stderr}
 	flags := flag.NewFlagSet("tyk_proxy", flag.ContinueOnError)

@@ -1,39 +1,29 @@
 package main
 
 import (
-	"net"
-	"net/http"
-	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tyk_proxy/app"
-	"tyk_proxy/app/config"
-	"tyk_proxy/middleware/storetest"
 )
 
-// TestMain lets the test binary stand in for the program: started again with
-// the variable set it is the program, race detector included.
-func TestMain(m *testing.M) {
-	if os.Getenv(runMain) != "" {
-		main() // ends in os.Exit
-	}
-	os.Exit(m.Run())
+// runFlags calls run with a command line that starts no gateway.
+func runFlags(args ...string) (code int, stdout, stderr string) {
+	var out, errs strings.Builder
+	code = run(args, &out, &errs, nil)
+	return code, out.String(), errs.String()
 }
 
-// The flags are an interface: their names, kinds and texts are promised.
+// Scripts depend on the names of the flags, on their types and on the usage.
 func TestFlags(t *testing.T) {
-	end := runOnce(t, nil, "-help")
-	if end.code != 0 || end.stdout != "" {
-		t.Errorf("-help: exit code %d, stdout %q; want 0 and usage on stderr", end.code, end.stdout)
+	code, stdout, stderr := runFlags("-help")
+	if code != 0 || stdout != "" {
+		t.Errorf("-help: exit code %d, stdout %q; want 0 and the usage on stderr", code, stdout)
 	}
-	shown := regexp.MustCompile(`(?m)^  (-.*)\n\s+(.*)$`).FindAllStringSubmatch(end.stderr, -1)
+	shown := regexp.MustCompile(`(?m)^  (-.*)\n\s+(.*)$`).FindAllStringSubmatch(stderr, -1)
 	got := make([]string, 0, len(shown))
 	for _, found := range shown {
 		got = append(got, found[1]+": "+found[2])
@@ -51,145 +41,16 @@ func TestFlags(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	end := runOnce(t, nil, "-version")
-	if want := "tyk_proxy " + app.Version + "\n"; end.code != 0 || end.stdout != want || end.stderr != "" {
-		t.Errorf("-version: %+v, want exit code 0 and %q", end, want)
+	code, stdout, stderr := runFlags("-version")
+	if want := "tyk_proxy " + app.Version + "\n"; code != 0 || stdout != want || stderr != "" {
+		t.Errorf("-version: exit code %d, stdout %q, stderr %q; want 0 and %q", code, stdout, stderr, want)
 	}
 }
 
-func TestBadCommandLine(t *testing.T) {
+func TestInvalidCommandLine(t *testing.T) {
 	for _, args := range [][]string{{"-no-such-flag"}, {"-config"}, {"-env=perhaps"}, {"serve"}, {"-version", "now"}} {
-		if end := runOnce(t, nil, args...); end.code != 2 || end.stderr == "" || end.stdout != "" {
-			t.Errorf("%q: %+v, want exit code 2 and an explanation on stderr", args, end)
+		if code, stdout, stderr := runFlags(args...); code != 2 || stderr == "" || stdout != "" {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q; want 2 and an explanation on stderr", args, code, stdout, stderr)
 		}
 	}
-}
-
-// An operator who has made five mistakes learns of five, not of one at a time:
-// first of all that concern the structure, then of all that concern the values.
-func TestAllFaultsAtOnce(t *testing.T) {
-	for file, keys := range map[string][]string{
-		`{"redis":{"adr":"localhost:6379"},"log":{"level":3},"application":{"token":{"jwt_secrt":"much too short"}}}`: {
-			"redis.adr", "log.level", "application.token.jwt_secrt", "TYK_PROX_MONITORING__PORT",
-		},
-		`{"application":{"port":70000,"token":{"jwt_secret":"much too short","algorithm":"HS257"}},
-			"rate_limit":{"window":"0s"},"log":{"level":"Loud"}}`: {
-			"application.port", "application.token.algorithm", "application.token.jwt_secret", "rate_limit.window", "log.level",
-		},
-	} {
-		var env []string
-		if len(keys) == 4 {
-			env = []string{"TYK_PROX_MONITORING__PORT=http"}
-		}
-		end := runOnce(t, env, "-config", writeText(t, "config.json", file), "-env")
-		if end.code != 1 || end.stdout != "" {
-			t.Errorf("exit code %d, stdout %q; want 1 and nothing", end.code, end.stdout)
-		}
-		for _, key := range keys {
-			if !strings.Contains(end.stderr, key) {
-				t.Errorf("stderr does not name %s:\n%s", key, end.stderr)
-			}
-		}
-		if strings.Contains(end.stderr, "much too short") {
-			t.Error("stderr shows the secret")
-		}
-	}
-}
-
-func TestEnvironmentCountsOnlyWithEnv(t *testing.T) {
-	cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
-	env := []string{"TYK_PROX_APPLICATION__PORT=70000"}
-	if end := runOnce(t, env, "-config", writeConfig(t, cfg), "-env"); end.code != 1 {
-		t.Errorf("with -env: exit code %d, want 1", end.code)
-	}
-	startWith(t, cfg, env)
-}
-
-func TestPortInUse(t *testing.T) {
-	taken, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	port := taken.Addr().(*net.TCPAddr).Port
-	for key, set := range map[string]func(*config.Config){
-		"application.port": func(c *config.Config) { c.Application.Port = port },
-		"monitoring.port":  func(c *config.Config) { c.Monitoring.Port = port },
-	} {
-		cfg := testConfig("127.0.0.1:1", "http://127.0.0.1:1")
-		set(&cfg)
-		end := runOnce(t, nil, "-config", writeConfig(t, cfg))
-		want := key + ": port " + strconv.Itoa(port) + " is already in use"
-		if end.code != 1 || !strings.Contains(end.stderr, want) {
-			t.Errorf("exit code %d, stderr %q; want 1 and %q", end.code, end.stderr, want)
-		}
-	}
-}
-
-func TestHealthcheck(t *testing.T) {
-	redis := storetest.StartRedis(t)
-	cfg := testConfig(redis.Addr, "http://127.0.0.1:1")
-	p := start(t, cfg)
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(p.base, "http://"))
-	check := func() ending {
-		return runOnce(t, []string{"TYK_PROX_APPLICATION__PORT=" + port}, "-config", writeConfig(t, cfg), "-env", "-healthcheck")
-	}
-	if end := check(); end.code != 0 || end.stderr != "" {
-		t.Errorf("ready: %+v, want exit code 0 and silence", end)
-	}
-	redis.Stop()
-	if end := check(); end.code != 1 || !strings.Contains(end.stderr, "store_unavailable") {
-		t.Errorf("without Redis: %+v, want exit code 1 and the reason", end)
-	}
-	p.signal(os.Interrupt)
-	p.wantExit(0, stopWithin)
-	if end := check(); end.code != 1 || !strings.Contains(end.stderr, port) {
-		t.Errorf("without a gateway: %+v, want exit code 1 and the address", end)
-	}
-}
-
-func TestProbesAndMetrics(t *testing.T) {
-	redis := storetest.StartRedis(t)
-	p := start(t, testConfig(redis.Addr, "http://127.0.0.1:1"))
-	for _, path := range []string{"/health", "/ready"} {
-		if got := p.get(path, ""); got.status != http.StatusOK || got.body != "Ok" {
-			t.Errorf("%s: %d %q, want 200 Ok", path, got.status, got.body)
-		}
-		got := p.ask(http.MethodPost, path, "")
-		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != "GET, HEAD" {
-			t.Errorf("POST %s: %d, Allow %q", path, got.status, got.header.Get("Allow"))
-		}
-	}
-	// Only the exact paths are probes: the rest is the pipeline's to judge.
-	for _, path := range []string{"/health/", "//health", "/ready/x", "/metrics"} {
-		p.get(path, "").want(t, http.StatusUnauthorized, "credentials_missing")
-	}
-	metrics := askURL(t, http.MethodGet, p.metrics+"/metrics", "")
-	for _, name := range []string{
-		"gateway_stage_duration_seconds_bucket{", `gateway_decisions_total{gateway_reason="credentials_missing"`,
-		"http_server_request_duration_seconds_bucket{", "go_goroutines ",
-	} {
-		if !strings.Contains(metrics.body, name) {
-			t.Errorf("/metrics lacks %s", name)
-		}
-	}
-	if got := askURL(t, http.MethodGet, p.metrics+"/", ""); got.status != http.StatusNotFound {
-		t.Errorf("/ of the metrics listener: %d, want 404", got.status)
-	}
-	if !slices.Contains(p.logged("msg"), "serving") {
-		t.Error("the log does not say that the gateway serves")
-	}
-}
-
-// A gateway that starts before its Redis becomes ready by itself.
-func TestStartsWithoutRedis(t *testing.T) {
-	redis := storetest.StartRedis(t)
-	redis.Stop()
-	p := start(t, testConfig(redis.Addr, "http://127.0.0.1:1"))
-	p.get("/health", "").want(t, http.StatusOK, "")
-	p.get("/ready", "").want(t, http.StatusServiceUnavailable, "store_unavailable")
-	redis.Restart()
-	eventually(t, 5*time.Second, "the gateway becomes ready", func() bool {
-		return p.get("/ready", "").status == http.StatusOK
-	})
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"tyk_proxy/middleware/storetest"
-	"tyk_proxy/telemetry/promtest"
+	"tyk_proxy/observability/promtest"
 )
 
 // query is one question of a dashboard to Prometheus.

@@ -16,7 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"tyk_proxy/middleware/storetest"
-	"tyk_proxy/telemetry/promtest"
+	"tyk_proxy/observability/promtest"
 )
 
 const (

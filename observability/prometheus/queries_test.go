@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"tyk_proxy/middleware"
-	"tyk_proxy/telemetry/promtest"
+	"tyk_proxy/observability/promtest"
 )
 
 // Rules, the queries in descriptions and those of the runbook name only metrics,

@@ -16,15 +16,15 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
-// Config configures the program's one logger.
+// Config configures the program's logger.
 type Config struct {
-	Level   string // debug, info, warn, error or fatal; in any case
+	Level   string // debug, info, warn, error or fatal; case is ignored
 	Format  string // json or console
-	Colored bool   // console only; a pipe and NO_COLOR (no-color.org) switch it off
+	Colored bool   // console only; not used for pipes or with NO_COLOR (no-color.org)
 }
 
-// New returns a logger that writes to out, and its writer, which the
-// caller closes when nothing logs any more.
+// New returns a logger that writes to out, and its writer. The caller must close
+// the writer after the last log line.
 func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 	level, err := logrus.ParseLevel(strings.ToLower(cfg.Level))
 	if err != nil {
@@ -46,8 +46,8 @@ func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 	return log, writer, nil
 }
 
-// terminal reports whether lines are read by a person. logrus would look at the
-// writer, which is not the file itself.
+// terminal reports whether out is a terminal. logrus cannot detect it, because
+// its output is the Writer.
 func terminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	if !ok {

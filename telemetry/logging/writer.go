@@ -11,35 +11,34 @@ import (
 )
 
 const (
-	// logBuffer bounds the lines that wait to be written, in bytes.
+	// logBuffer limits the waiting lines, in bytes.
 	logBuffer = 1 << 20
-	// logDelay is how long a line at debug or info level may wait for others, so
-	// that many lines cost one system call.
+	// logDelay is how long a line of level debug or info waits for others, so that
+	// many lines need one system call.
 	logDelay = 50 * time.Millisecond
 )
 
-// Writer writes log lines from a goroutine of its own, so that nobody who
-// logs waits for the reader of the log. If the reader is too slow, or gone,
-// lines are dropped and counted; it is written to again when it can be. It is
-// safe for concurrent use.
+// Writer writes log lines in its own goroutine, so that logging never blocks. If
+// the reader of the log is too slow, or a write fails, lines are dropped and
+// counted. It is safe for concurrent use.
 type Writer struct {
 	out     io.Writer
 	report  func(dropped int64) // logs how many lines were dropped; may be nil
 	dropped atomic.Int64
 
-	wake    chan struct{} // there is something to write
-	hurry   chan struct{} // and it is not to wait for more
+	wake    chan struct{} // there are lines to write
+	hurry   chan struct{} // the lines must be written at once
 	closing chan struct{}
 	done    chan struct{}
 
 	mu    sync.Mutex
-	lines []byte // what waits to be written
-	count int64  // how many lines that is
+	lines []byte // waiting lines
+	count int64  // number of waiting lines
 
-	spare []byte // what was written last, run's own; its room is used again
+	spare []byte // buffer of the last lines, for reuse; run only
 }
 
-// NewWriter starts a writer. Close ends it.
+// NewWriter starts a writer. Close stops it.
 func NewWriter(out io.Writer) *Writer {
 	w := &Writer{
 		out:     out,
@@ -52,7 +51,7 @@ func NewWriter(out io.Writer) *Writer {
 	return w
 }
 
-// Write implements [io.Writer]. It takes whole lines, never blocks and never
+// Write implements [io.Writer]. It requires whole lines, never blocks and never
 // fails.
 func (w *Writer) Write(line []byte) (int, error) {
 	n, urgent := len(line), len(line) > 0 && line[0] == urgentMark
@@ -75,10 +74,11 @@ func (w *Writer) Write(line []byte) (int, error) {
 	return n, nil
 }
 
-// Dropped returns how many lines were not written.
+// Dropped returns the number of dropped lines.
 func (w *Writer) Dropped() int64 { return w.dropped.Load() }
 
-// Close writes what waits, as far as ctx allows, and ends the writer.
+// Close writes the waiting lines and stops the writer. It returns when this is
+// done or ctx ends.
 func (w *Writer) Close(ctx context.Context) {
 	close(w.closing)
 	select {
@@ -127,7 +127,7 @@ func (w *Writer) pause() {
 	}
 }
 
-// flush writes what waits and reports whether it was taken.
+// flush writes the waiting lines and reports whether it succeeded.
 func (w *Writer) flush() bool {
 	w.mu.Lock()
 	lines, count := w.lines, w.count
@@ -144,7 +144,7 @@ func (w *Writer) flush() bool {
 	return true
 }
 
-// signal sends without waiting; one signal that was not taken yet is enough.
+// signal sends without blocking. One pending signal is enough.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// valve is the reader of a log: while it is shut, it takes nothing.
+// valve is the reader of a log. It blocks writers while it is shut.
 type valve struct {
 	mu     sync.Mutex
 	writes int
@@ -62,9 +62,9 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// Many lines cost few writes, a warning does not wait, and none is lost at the
-// end.
-func TestLogLinesAreGathered(t *testing.T) {
+// Many lines cost few writes, a warning is written at once, and Close loses no
+// line.
+func TestLogLinesAreBatched(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)
 	for range 1000 {
@@ -86,8 +86,9 @@ func TestLogLinesAreGathered(t *testing.T) {
 	}
 }
 
-// A reader that does not read costs lines, which are counted, and nobody waits.
-func TestStalledLogReader(t *testing.T) {
+// If the reader blocks, lines are dropped and counted, and logging does not
+// block.
+func TestBlockedLogReader(t *testing.T) {
 	reader, out := io.Pipe()
 	log, writer := newTestLog(t, out)
 	line := strings.Repeat("x", 1000)
@@ -113,9 +114,9 @@ func TestStalledLogReader(t *testing.T) {
 	writer.Close(short)
 }
 
-// A reader that goes away and comes back loses the lines between, and is told
-// how many.
-func TestLogReaderThatComesBack(t *testing.T) {
+// If writes fail and then succeed again, the log reports the number of dropped
+// lines.
+func TestLogReaderRecovers(t *testing.T) {
 	v := &valve{}
 	log, writer := newTestLog(t, v)
 	defer func() { writer.Close(t.Context()) }()

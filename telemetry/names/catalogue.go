@@ -22,7 +22,7 @@ const (
 
 // Metric is one metric of the catalogue.
 type Metric struct {
-	Name    string // OpenTelemetry's name; Prometheus has it with underscores and its unit
+	Name    string // of OpenTelemetry; see PrometheusName
 	Kind    Kind
 	Unit    string // UCUM
 	Meaning string
@@ -39,10 +39,10 @@ type Span struct {
 	Attributes []attribute.Key
 }
 
-// Attribute is one attribute or log field of our own.
+// Attribute is one of the gateway's own attributes or log fields.
 type Attribute struct {
 	Key     attribute.Key
-	On      string // where it may stand
+	On      string // where it may occur
 	Meaning string
 }
 
@@ -73,9 +73,9 @@ const (
 	MetricCacheEntries   = "gateway.redis.cache.entries"
 )
 
-// Catalogue returns every metric that the gateway records through
-// OpenTelemetry. The Go runtime and the process report through Prometheus'
-// own collectors (go_*, process_*), and target_info carries the resource.
+// Catalogue returns every metric that the gateway records with OpenTelemetry.
+// Prometheus's collectors report the Go runtime and the process (go_*,
+// process_*), and target_info has the resource.
 func Catalogue() []Metric {
 	decision := []attribute.Key{AttrStage, AttrVerdict, AttrReason}
 	return []Metric{
@@ -117,8 +117,7 @@ func Catalogue() []Metric {
 	}
 }
 
-// MetricNamed returns a metric of the catalogue. An unknown name is a mistake in
-// this package.
+// MetricNamed returns a metric of the catalogue. It panics if the name is unknown.
 func MetricNamed(name string) Metric {
 	for _, m := range Catalogue() {
 		if m.Name == name {
@@ -153,7 +152,7 @@ func Spans() []Span {
 	}
 }
 
-// Attributes returns every attribute and log field of our own.
+// Attributes returns the gateway's own attributes and log fields.
 func Attributes() []Attribute {
 	const everywhere = "metrics, spans, log lines"
 	const inside = "spans, log lines"
@@ -182,16 +181,16 @@ func Attributes() []Attribute {
 	}
 }
 
-// stageBuckets are boundaries in seconds: a stage without I/O takes
-// microseconds, a slow upstream tens of seconds.
+// stageBuckets are boundaries in seconds. A stage without I/O takes microseconds,
+// a slow upstream tens of seconds.
 func stageBuckets() []float64 {
 	return []float64{
 		.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30,
 	}
 }
 
-// requestBuckets are semantic conventions' boundaries for HTTP, extended
-// downwards: a gateway answers most requests within the first of theirs.
+// requestBuckets are the boundaries of the semantic conventions for HTTP, with
+// lower ones added: most requests take less than their first boundary.
 func requestBuckets() []float64 {
 	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 30}
 }
@@ -205,8 +204,8 @@ func utilizationBuckets() []float64 {
 	return []float64{.1, .2, .3, .4, .5, .6, .7, .8, .9, 1, 1.5, 2, 5, 10}
 }
 
-// PrometheusName returns the name under which the metric is scraped; a
-// histogram has it with _bucket, _sum and _count.
+// PrometheusName returns the metric's name in Prometheus, without the suffixes
+// _bucket, _sum and _count of a histogram.
 func (m Metric) PrometheusName() string {
 	name := strings.ReplaceAll(m.Name, ".", "_")
 	switch {
@@ -220,5 +219,5 @@ func (m Metric) PrometheusName() string {
 	return name
 }
 
-// LabelName returns the name under which an attribute is scraped as a label.
+// LabelName returns the name of an attribute's label in Prometheus.
 func LabelName(key attribute.Key) string { return strings.ReplaceAll(string(key), ".", "_") }

@@ -13,17 +13,17 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// Scope is the instrumentation Scope of everything the gateway records itself.
+// Scope is the instrumentation scope of the gateway's own telemetry.
 const Scope = "tyk_proxy"
 
-// SpanPrefix and a stage's name make its span's name.
+// SpanPrefix is the prefix of a stage's name in the name of its span.
 const SpanPrefix = "gateway."
 
 // MessageDecision is the message of a request's log line.
 const MessageDecision = "gateway.decision"
 
-// Attributes of our own. The first three are closed sets and safe as metric
-// labels; the others are for spans and log lines only.
+// The gateway's own attributes. The first three have few values and may be metric
+// labels. The others are for spans and log lines only.
 const (
 	AttrStage   = attribute.Key("gateway.stage")
 	AttrVerdict = attribute.Key("gateway.verdict")
@@ -38,16 +38,16 @@ const (
 
 	AttrMalformedRules = attribute.Key("gateway.route_check.malformed_rules")
 
-	// AttrFate is what became of a request's trace or of a span.
+	// AttrFate says whether a trace or a span was exported, and why.
 	AttrFate = attribute.Key("gateway.telemetry.fate")
-	// AttrSuppressed counts the log lines that were left out before this one.
+	// AttrSuppressed is the number of omitted log lines before this one.
 	AttrSuppressed = attribute.Key("gateway.log.suppressed")
-	// AttrLogDropped counts the log lines that could not be written.
+	// AttrLogDropped is the number of dropped log lines.
 	AttrLogDropped = attribute.Key("gateway.log.dropped")
 )
 
-// Attributes of semantic conventions, under the names that this package uses
-// for them on spans, metrics and log lines alike.
+// Attributes of OpenTelemetry's semantic conventions, on spans, metrics and log
+// lines.
 const (
 	AttrMethod    = semconv.HTTPRequestMethodKey
 	AttrRoute     = semconv.HTTPRouteKey
@@ -60,7 +60,7 @@ const (
 	AttrDBOp      = semconv.DBOperationNameKey
 )
 
-// Keys of log lines that are no attributes.
+// Keys of log lines that are not attributes.
 const (
 	LogTraceID  = "trace_id"
 	LogSpanID   = "span_id"
@@ -72,18 +72,17 @@ const (
 // Values of [AttrFate] for traces.
 const (
 	FateSampled    = "sampled"     // exported: the ratio chose it
-	FateKept       = "kept"        // exported: it was refused, failed, bypassed or slow, or the backend answered with a 5xx
-	FateOverCap    = "over_cap"    // would have been kept, but too many of its kind were
-	FateNotSampled = "not_sampled" // allowed and quick, and not chosen by the ratio
+	FateKept       = "kept"        // exported: it was refused, failed, bypassed or slow, or the backend answered 5xx
+	FateOverCap    = "over_cap"    // not exported: the limit of its kind was reached
+	FateNotSampled = "not_sampled" // not exported: allowed and fast
 )
 
 // Values of [AttrFate] for spans.
 const (
-	FateExported = "exported" // the collector took it
+	FateExported = "exported" // the collector accepted it
 	FateFailed   = "failed"   // the collector was down, too slow, or refused it
-	FateDropped  = "dropped"  // there was no room for it in memory
+	FateDropped  = "dropped"  // the queue was full
 )
 
-// Other stands for everything beyond a closed set, as semantic conventions
-// have it.
+// Other replaces values outside of a closed set (semantic conventions).
 const Other = "_OTHER"

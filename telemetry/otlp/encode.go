@@ -15,17 +15,17 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// encodedExporter is the OTLP exporter of the SDK with another encoder. The
-// SDK's makes a message of each attribute, which is half of all allocations of a
-// gateway that samples every request; this one writes the bytes of
-// opentelemetry/proto/trace/v1 directly. How they get to the collector is the
-// SDK's client's: endpoint, credentials, compression, retries.
+// encodedExporter is an OTLP exporter that encodes opentelemetry/proto/trace/v1
+// directly. The encoder of otlptrace v1.47 makes a message for each attribute,
+// which is half of all allocations of a gateway that samples every request.
+// otlptrace's client sends the bytes; it handles the endpoint, credentials,
+// compression and retries.
 //
-// The client takes messages. Bytes that are already encoded pass through it as
-// the unknown fields of an empty message, which protobuf writes as they are.
+// The client accepts messages only. Protobuf writes the unknown fields of a
+// message unchanged, so the encoded bytes are the unknown fields of an empty one.
 type encodedExporter struct {
 	client otlptrace.Client
-	buffer []byte // used again; the SDK exports one batch at a time
+	buffer []byte // reused; the SDK exports one batch at a time
 }
 
 func newEncodedExporter(ctx context.Context, client otlptrace.Client) (*encodedExporter, error) {
@@ -35,8 +35,8 @@ func newEncodedExporter(ctx context.Context, client otlptrace.Client) (*encodedE
 	return &encodedExporter{client: client}, nil
 }
 
-// ExportSpans implements sdktrace.SpanExporter. All spans are of one resource:
-// the provider's.
+// ExportSpans implements sdktrace.SpanExporter. All spans have the resource of the
+// provider.
 func (e *encodedExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	if len(spans) == 0 {
 		return nil
@@ -50,8 +50,8 @@ func (e *encodedExporter) ExportSpans(ctx context.Context, spans []sdktrace.Read
 // Shutdown implements sdktrace.SpanExporter.
 func (e *encodedExporter) Shutdown(ctx context.Context) error { return e.client.Stop(ctx) }
 
-// The functions below append fields of the messages ResourceSpans, ScopeSpans,
-// Span, Event, Link, Status and KeyValue, whose numbers stand in the calls.
+// The functions below append the fields of ResourceSpans, ScopeSpans, Span, Event,
+// Link, Status and KeyValue. The calls contain the numbers of the fields.
 
 func appendResourceSpans(b []byte, spans []sdktrace.ReadOnlySpan) []byte {
 	resource := spans[0].Resource()
@@ -89,7 +89,7 @@ func appendSpan(b []byte, span sdktrace.ReadOnlySpan) []byte {
 		b = protowire.AppendBytes(protowire.AppendTag(b, 4, protowire.BytesType), id[:])
 	}
 	b = appendString(b, 5, span.Name())
-	b = appendInt(b, 6, int(span.SpanKind())) // the numbers are the same
+	b = appendInt(b, 6, int(span.SpanKind())) // the SDK and OTLP have the same numbers
 	b = appendTime(b, 7, span.StartTime())
 	b = appendTime(b, 8, span.EndTime())
 	b = appendAttributes(b, 9, span.Attributes())
@@ -122,7 +122,7 @@ func appendIDs(b []byte, sc trace.SpanContext) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, 2, protowire.BytesType), spanID[:])
 }
 
-// appendFlags appends the trace flags, and whether the parent is remote.
+// appendFlags appends the trace flags and the flag for a remote parent.
 func appendFlags(b []byte, field protowire.Number, flags trace.TraceFlags, parent trace.SpanContext) []byte {
 	value := uint32(flags) | uint32(tracepb.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 	if parent.IsRemote() {
@@ -141,10 +141,10 @@ func appendAttributes(b []byte, field protowire.Number, attributes []attribute.K
 	return b
 }
 
-// appendValue appends a value. Lists, which no attribute of the gateway has, are
-// written as text.
+// appendValue appends a value. It encodes lists, which the gateway does not use,
+// as strings.
 func appendValue(b []byte, v attribute.Value) []byte {
-	switch v.Type() { //nolint:exhaustive // see above
+	switch v.Type() { //nolint:exhaustive // the default encodes all other types as strings
 	case attribute.STRING:
 		return protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), v.AsString())
 	case attribute.BOOL:
@@ -178,8 +178,9 @@ func appendTime(b []byte, field protowire.Number, t time.Time) []byte {
 	return protowire.AppendFixed64(b, uint64(max(0, t.UnixNano())))
 }
 
-// appendMessage appends an embedded message. Its length, which stands before it,
-// is known after it: one byte is left for it, and a longer one moves the message.
+// appendMessage appends an embedded message. The length precedes the message but
+// is known later: appendMessage reserves one byte, and moves the message if the
+// length needs more.
 func appendMessage(b []byte, field protowire.Number, message func([]byte) []byte) []byte {
 	b = append(protowire.AppendTag(b, field, protowire.BytesType), 0)
 	start := len(b)
@@ -187,7 +188,7 @@ func appendMessage(b []byte, field protowire.Number, message func([]byte) []byte
 	length := uint64(len(b) - start) //nolint:gosec // not negative
 	if size := protowire.SizeVarint(length); size > 1 {
 		b = append(b, make([]byte, size-1)...)
-		copy(b[start+size-1:], b[start:start+int(length)]) //nolint:gosec // it is a length
+		copy(b[start+size-1:], b[start:start+int(length)]) //nolint:gosec // the length of a slice
 	}
 	protowire.AppendVarint(b[:start-1], length)
 	return b

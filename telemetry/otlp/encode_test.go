@@ -21,8 +21,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
-// caught is an OTLP client that keeps what it is to send, as a collector would
-// read it.
+// caught is an OTLP client that parses and stores the messages.
 type caught struct{ received []*tracepb.ResourceSpans }
 
 func (*caught) Start(context.Context) error { return nil }
@@ -46,9 +45,8 @@ func (c *caught) UploadTraces(_ context.Context, messages []*tracepb.ResourceSpa
 	return nil
 }
 
-// What is sent is, message for message, what the SDK's own encoder makes of the
-// same spans.
-func TestEncodingIsTheSDKs(t *testing.T) {
+// The messages are equal to those of the SDK's encoder.
+func TestEncodingEqualsSDK(t *testing.T) {
 	spans := spansOfAllKinds(t)
 	ours, theirs := &caught{}, &caught{}
 	exporter, err := newEncodedExporter(t.Context(), ours)
@@ -65,7 +63,7 @@ func TestEncodingIsTheSDKs(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(theirs.received, ours.received, protocmp.Transform()); diff != "" || len(ours.received) != 2 {
-		t.Errorf("-SDK +ours:\n%s", diff)
+		t.Errorf("-SDK +otlp:\n%s", diff)
 	}
 }
 
@@ -107,7 +105,7 @@ func spansOfAllKinds(t *testing.T) []sdktrace.ReadOnlySpan {
 	return stubs.Snapshots()
 }
 
-// BenchmarkExport compares the two encoders, up to the client.
+// BenchmarkExport compares the two encoders, without the network.
 func BenchmarkExport(b *testing.B) {
 	var spans []sdktrace.ReadOnlySpan
 	for len(spans) < batchSpans {
@@ -137,7 +135,7 @@ func BenchmarkExport(b *testing.B) {
 	}
 }
 
-// marshalled is a client that sends nowhere.
+// marshalled is a client that only marshals.
 type marshalled struct{}
 
 func (marshalled) Start(context.Context) error { return nil }

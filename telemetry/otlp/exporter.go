@@ -25,13 +25,13 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// reconnectDelay bounds the pause between two attempts to reach a collector.
-// gRPC's default grows to two minutes, long after the collector is back.
+// reconnectDelay is the longest delay between attempts to connect. The default of
+// gRPC is two minutes.
 const reconnectDelay = 5 * time.Second
 
-// NewExporter returns an OTLP exporter, or nil where neither the
-// configuration nor the environment names an endpoint. The exporters
-// themselves read all other OTEL_EXPORTER_OTLP_* variables.
+// NewExporter returns an OTLP exporter. It returns nil if neither endpoint nor the
+// environment has one. The exporters read all other OTEL_EXPORTER_OTLP_*
+// variables.
 func NewExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error) {
 	if endpoint == "" {
 		return exporterFromEnv(ctx)
@@ -42,14 +42,14 @@ func NewExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, e
 	}
 	switch u.Scheme {
 	case "grpc":
-		// As an option of the dial it also wins over OTEL_EXPORTER_OTLP_CERTIFICATE,
-		// which the exporter prefers to its own WithInsecure.
+		// A dial option overrides OTEL_EXPORTER_OTLP_CERTIFICATE. WithInsecure of
+		// otlptracegrpc v1.47 does not.
 		return grpcExporter(ctx, otlptracegrpc.WithEndpoint(u.Host), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	case "grpcs":
-		// The URL form switches on TLS also where OTEL_EXPORTER_OTLP_INSECURE switched it off.
+		// WithEndpointURL enables TLS even if OTEL_EXPORTER_OTLP_INSECURE disables it.
 		return grpcExporter(ctx, otlptracegrpc.WithEndpointURL("https://"+u.Host))
 	case "http":
-		// Certificates of the environment's would be refused for a plain endpoint.
+		// otlptracehttp v1.47 refuses certificates of the environment for http.
 		return newEncodedExporter(ctx, otlptracehttp.NewClient(
 			otlptracehttp.WithEndpointURL(tracesURL(*u)), otlptracehttp.WithTLSClientConfig(nil)))
 	case "https":
@@ -58,9 +58,8 @@ func NewExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, e
 	return nil, fmt.Errorf("telemetry.traces.endpoint has scheme %q: use grpc, grpcs, http or https", u.Scheme)
 }
 
-// tracesURL completes an OTLP/HTTP endpoint that is host and port only, as
-// OpenTelemetry's own variables do: the exporter takes it literally and would
-// post to "/", where no collector listens.
+// tracesURL adds the default path to an OTLP/HTTP endpoint without a path, as
+// OTEL_EXPORTER_OTLP_ENDPOINT does. WithEndpointURL does not add it.
 func tracesURL(u url.URL) string {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
@@ -68,12 +67,11 @@ func tracesURL(u url.URL) string {
 	return u.String()
 }
 
-// exporterFromEnv follows the OpenTelemetry specification: the endpoint and the
-// protocol from the variables for traces, else from the general ones; without
-// a protocol, OTLP over HTTP.
+// exporterFromEnv follows the OpenTelemetry specification: the variables for
+// traces override the general ones, and the default protocol is OTLP over HTTP.
 func exporterFromEnv(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if firstEnv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
-		return nil, nil //nolint:nilnil // no exporter is what was asked for
+		return nil, nil // no spans are exported
 	}
 	switch protocol := firstEnv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol {
 	case "grpc":
@@ -93,10 +91,10 @@ func grpcExporter(
 	delays.MaxDelay = reconnectDelay
 	dial = append(dial,
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: delays, MinConnectTimeout: reconnectDelay}),
-		// A collector whose host vanished says nothing: without this, exports would
-		// hang on its connection until TCP gives up, a quarter of an hour later.
+		// If the collector's host fails, keepalive closes the connection. Otherwise
+		// exports would hang until TCP times out after about 15 minutes.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
-	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(dial...)} // a second one would replace it
+	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(dial...)} // a second WithDialOption would replace the first
 	if endpoint != nil {
 		options = append(options, endpoint)
 	}

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// receiver is a collector that counts exports and keeps the last one's tenant.
+// receiver is a collector that counts exports and stores the last tenant.
 type receiver struct {
 	collectorv1.UnimplementedTraceServiceServer
 
@@ -48,8 +48,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.exports.Add(1)
 }
 
-// receivers listen on all four ways in which a configuration can name one. The
-// certificate of both that use TLS is in the file.
+// receivers listen for each scheme of an endpoint. The file has the
+// certificate of the TLS receivers.
 type receivers struct {
 	receiver
 	grpc, grpcs, http, https string // host:port
@@ -86,7 +86,7 @@ func serveGRPC(t *testing.T, r *receivers, options ...grpc.ServerOption) string 
 	return listener.Addr().String()
 }
 
-// silence clears the variables that the machine may have set.
+// silence clears OTEL_* variables of the machine.
 func silence(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {

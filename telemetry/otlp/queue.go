@@ -14,31 +14,31 @@ import (
 )
 
 const (
-	// queueSpans bounds the spans that wait to be exported or are being exported.
+	// queueSpans limits the spans that wait or are being exported.
 	queueSpans = 16_384
-	// batchSpans is when a batch is sent without waiting for more.
+	// batchSpans is the size of a full batch, which is exported at once.
 	batchSpans = 512
-	// batchDelay is how long a span waits for others: it should be in the backend
-	// by the time a person has switched to it.
+	// batchDelay is how long a span waits for others. Operators expect a trace
+	// within seconds of the request.
 	batchDelay = time.Second
-	// exportTimeout bounds one export, retries included.
+	// exportTimeout limits one export, including retries.
 	exportTimeout = 10 * time.Second
-	// complainEvery bounds the log lines about a collector: one that refuses at
-	// once would be worth hundreds a second.
-	complainEvery = 10 * time.Second
+	// reportEvery limits the log lines about lost spans. A collector that refuses
+	// exports could cause hundreds a second.
+	reportEvery = 10 * time.Second
 )
 
-// Queue is the SDK's batch processor with a count of what became of each
-// span, which the SDK does not tell: it drops spans of a full queue silently.
-// The count stands before the queue, so that the SDK's own never overflows.
+// Queue is the SDK's batch processor with a count of exported and lost spans. The
+// SDK (v1.47) drops spans silently if its queue is full; Queue has the same limit
+// before it.
 type Queue struct {
 	sdktrace.SpanProcessor // the SDK's batch processor
 
 	exporter *countedExporter
 }
 
-// NewQueue starts the processor; count is told what became of spans, from
-// any goroutine.
+// NewQueue starts the processor. It calls count with the fate and the number of
+// spans, from several goroutines.
 func NewQueue(exporter sdktrace.SpanExporter, count func(fate string, spans int)) *Queue {
 	counted := &countedExporter{SpanExporter: exporter, count: count}
 	return &Queue{
@@ -66,8 +66,8 @@ func (q *Queue) OnEnd(span sdktrace.ReadOnlySpan) {
 
 var errQueueFull = fmt.Errorf("more than %d spans wait to be exported", queueSpans)
 
-// countedExporter counts what became of spans and reports losses to OpenTelemetry's
-// error handler, at most one line in complainEvery.
+// countedExporter counts exported and lost spans. It reports losses to
+// OpenTelemetry's error handler, once in reportEvery.
 type countedExporter struct {
 	sdktrace.SpanExporter
 
@@ -75,7 +75,7 @@ type countedExporter struct {
 	pending atomic.Int64 // spans that are queued or being exported
 
 	mu         sync.Mutex
-	complained time.Time
+	reported   time.Time
 	unreported map[string]int // by fate
 }
 
@@ -85,13 +85,13 @@ func (e *countedExporter) ExportSpans(ctx context.Context, spans []sdktrace.Read
 	e.pending.Add(-int64(len(spans)))
 	if err != nil {
 		e.lost(names.FateFailed, len(spans), err)
-		return nil // it is reported
+		return nil // lost has reported it
 	}
 	e.count(names.FateExported, len(spans))
 	return nil
 }
 
-// lost counts spans that are not exported.
+// lost counts lost spans.
 func (e *countedExporter) lost(fate string, spans int, cause error) {
 	e.count(fate, spans)
 	e.mu.Lock()
@@ -100,11 +100,11 @@ func (e *countedExporter) lost(fate string, spans int, cause error) {
 		e.unreported = make(map[string]int)
 	}
 	e.unreported[fate] += spans
-	if time.Since(e.complained) < complainEvery {
+	if time.Since(e.reported) < reportEvery {
 		return
 	}
 	otel.Handle(fmt.Errorf("spans were not exported (%d failed, %d dropped): %w",
 		e.unreported[names.FateFailed], e.unreported[names.FateDropped], cause))
-	e.complained = time.Now()
+	e.reported = time.Now()
 	clear(e.unreported)
 }
