@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -95,15 +96,15 @@ func TestEmbeddedAcceptsMoreTokens(t *testing.T) {
 	r := startRun(t, cfg, Options{Embedded: true})
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	defer client.Close()
-	request := redisstore.MintRequest{
-		Prefix: redisstore.TokenPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
+	request := mint.Request{
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
 	}
-	lasting, err := redisstore.Mint(t.Context(), client, request)
+	lasting, err := mint.New(t.Context(), client, request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.TTL, request.Now = 2*time.Second, time.Now()
-	short, err := redisstore.Mint(t.Context(), client, request)
+	short, err := mint.New(t.Context(), client, request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,17 @@
-// Package app wires the gateway and runs its servers.
+// Package app wires the gateway from its configuration and runs it.
+//
+// [NewGateway] makes all parts and opens no socket. From the outside to the
+// inside, a request passes
+//
+//	tracked → probes → trust boundary → otelhttp → pipeline → upstream
+//
+// [Gateway.Listen] opens the public and the metrics port, and [Gateway.Run]
+// serves until a signal arrives. The stop keeps an order that loses nothing:
+// /ready answers 503, requests are still served while load balancers notice, the
+// listener closes, requests in flight end, and the last telemetry is sent.
+//
+// [Run] is the whole program but for its flags. With [Options.Embedded] it also
+// starts a Redis and a backend in the same process.
 package app
 
 import (
@@ -104,7 +117,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage) (*middleware.Pipeline, erro
 	return middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			auth,
-			middleware.NewTokenLookup(redisstore.NewTokens(g.redis), nil),
+			middleware.NewTokenLookup(redisstore.NewRecords(g.redis), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{
 				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == config.OnErrorAllow,
@@ -141,13 +154,13 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 	}
 	// The lean transport handles most requests. Others, such as upgrades, use the
 	// transport of net/http.
-	g.upstream = lean.New(lean.Config{Origin: target, Fallback: transport})
+	g.upstream = lean.New(lean.Config{Upstream: target, Fallback: transport})
 	instrumented, err := g.providers.Transport(g.upstream)
 	if err != nil {
 		return nil, err
 	}
 	return middleware.NewProxy(middleware.ProxyConfig{
-		Target:        target,
+		Upstream:      target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		Transport:     instrumented,
 	}), nil

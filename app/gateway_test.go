@@ -52,7 +52,7 @@ func record(t *testing.T, redis *miniredis.Miniredis) {
 	t.Helper()
 	text := fmt.Sprintf(`{"api_key":%q,"rate_limit":100,"expires_at":%q,"allowed_routes":["/api/v1/test"]}`,
 		apiKey, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-	if err := redis.Set(redisstore.TokenPrefix+apiKey, text); err != nil {
+	if err := redis.Set(redisstore.RecordPrefix+apiKey, text); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -31,7 +31,7 @@ func redirectLibraryLogs(logger *logrus.Logger) {
 type transportLog struct{ log *logrus.Logger }
 
 func (w transportLog) Write(line []byte) (int, error) {
-	w.log.WithField("component", "http").Debug(middleware.Unquoted(strings.TrimSpace(string(line))))
+	w.log.WithField("component", "http").Debug(middleware.Redact(strings.TrimSpace(string(line))))
 	return len(line), nil
 }
 

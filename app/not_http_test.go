@@ -14,7 +14,7 @@ import (
 )
 
 // net/http refuses malformed requests with plain text, and without a reason, a
-// trace or a log line. The README says so.
+// trace or a log line. OPERATING.md says so.
 func TestMalformedHTTP(t *testing.T) {
 	logger, hook := logged.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)

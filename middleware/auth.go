@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // Algorithms returns the signature algorithms (RFC 7518 §3.1, RFC 8037) that a
-// gateway can be configured to accept. "none" is not among them.
+// gateway can be configured to accept. "none" is not one of them.
 func Algorithms() []string {
 	return []string{
 		"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -23,7 +24,7 @@ func Algorithms() []string {
 }
 
 // ParseKey returns the key that verifies tokens signed with an algorithm: the
-// secret for HS*, the PEM-encoded public key for all others.
+// secret for HS*, the parsed public key for all others.
 func ParseKey(algorithm string, secret, publicKeyPEM []byte) (any, error) {
 	switch {
 	case !slices.Contains(Algorithms(), algorithm):
@@ -50,7 +51,7 @@ func parsePublicKey[K any](key K, err error) (any, error) {
 }
 
 // parseECKey also checks the curve, which RFC 7518 §3.4 ties to the algorithm:
-// with another one no token would ever verify.
+// no token would verify with another one.
 func parseECKey(algorithm string, publicKeyPEM []byte) (any, error) {
 	key, err := jwt.ParseECPublicKeyFromPEM(publicKeyPEM)
 	if err != nil {
@@ -72,7 +73,7 @@ type AuthConfig struct {
 }
 
 // Auth is the first stage: it verifies the bearer JWT (RFC 6750, RFC 7519)
-// with the configured algorithm and key only, as RFC 8725 §3.1 asks; the
+// with the configured algorithm and key only, as RFC 8725 §3.1 requires; the
 // token's own header chooses nothing.
 type Auth struct {
 	algorithm string
@@ -138,9 +139,9 @@ func (a *Auth) verify(token string) (Claims, Reason) {
 
 func (a *Auth) keyFunc(*jwt.Token) (any, error) { return a.key, nil }
 
-// checkHeader judges the JOSE header before the library sees it: golang-jwt
-// takes the last of duplicate members and ignores "crit", which RFC 7515
-// §4.1.11 forbids to ignore.
+// checkHeader checks the JOSE header before golang-jwt reads it: golang-jwt
+// v5.3 takes the last of duplicate members and ignores "crit", which RFC 7515
+// §4.1.11 does not allow.
 func (a *Auth) checkHeader(token string) Reason {
 	encoded, _, _ := strings.Cut(token, ".")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
@@ -166,8 +167,8 @@ func (a *Auth) checkHeader(token string) Reason {
 	return ReasonNone
 }
 
-// tokenReason names why golang-jwt refused. Its errors are joined, so the
-// order matters: a token whose signature is wrong is that first of all.
+// tokenReason returns the reason for an error of golang-jwt. The library joins
+// its errors, so the order matters: a wrong signature comes before wrong times.
 func tokenReason(err error) Reason {
 	for _, row := range []struct {
 		is     error
@@ -185,4 +186,39 @@ func tokenReason(err error) Reason {
 		}
 	}
 	return ClaimsInvalid
+}
+
+// maxVerified bounds the tokens that are remembered; one takes about 300 bytes.
+const maxVerified = 32 << 10
+
+// verified caches the claims of tokens whose signature was verified, so that a
+// token which is sent again costs a hash and not a signature. It belongs to one
+// [Auth], and so to one key. It is safe for concurrent use.
+//
+// The key of an entry is the SHA-256 of the whole token, signature included, so
+// only a client that sends a valid token finds one. The time of an answer tells
+// whether the same token was sent before, and nothing about any other token.
+type verified struct {
+	claims *lru.Cache[[sha256.Size]byte, Claims]
+	leeway time.Duration
+	now    func() time.Time
+}
+
+func newVerified(leeway time.Duration, now func() time.Time) *verified {
+	claims, err := lru.New[[sha256.Size]byte, Claims](maxVerified)
+	if err != nil {
+		panic(err) // only a size below 1 is an error
+	}
+	return &verified{claims: claims, leeway: leeway, now: now}
+}
+
+// lookup returns the claims of a token that was verified before and is valid
+// now. It removes a token that has expired.
+func (v *verified) lookup(key [sha256.Size]byte) (Claims, bool) {
+	claims, ok := v.claims.Get(key)
+	if ok && !claims.validAt(v.now(), v.leeway) {
+		v.claims.Remove(key)
+		return Claims{}, false
+	}
+	return claims, ok
 }

@@ -15,9 +15,9 @@ func checkToken(auth *Auth, token string) Outcome {
 	return auth.Check(context.Background(), &Exchange{Request: &http.Request{Header: http.Header{"Authorization": {"Bearer " + token}}}})
 }
 
-// A remembered token is judged by the clock like any other: at each of its
-// edges, the same as without the memory.
-func TestRememberedTokensKeepTheirTimes(t *testing.T) {
+// TestCachedTokenTimes checks that the times of a cached token are checked as
+// those of any other token.
+func TestCachedTokenTimes(t *testing.T) {
 	claims := fmt.Sprintf(`{"api_key":%q,"nbf":%d,"iat":%d,"exp":%d}`, testKey, epoch.Unix(), epoch.Unix()+10, epoch.Unix()+60)
 	token := hs256(claims)
 	now := epoch.Add(30 * time.Second)
@@ -41,46 +41,48 @@ func TestRememberedTokensKeepTheirTimes(t *testing.T) {
 		now = epoch.Add(at)
 		got, fresh := checkToken(remembering, token), checkToken(NewAuth(cfg), token)
 		if got.Reason != want || fresh.Reason != want {
-			t.Errorf("at %s: %s from memory, %s without, want %s", at, got.Reason, fresh.Reason, want)
+			t.Errorf("at %s: %s with the cache, %s without, want %s", at, got.Reason, fresh.Reason, want)
 		}
 	}
 }
 
-// Another key has a memory of its own, and only good tokens are remembered.
-func TestOnlyVerifiedTokensAreRemembered(t *testing.T) {
+// TestOnlyVerifiedTokensAreCached checks that another key has its own cache, and
+// that the cache has no bad tokens.
+func TestOnlyVerifiedTokensAreCached(t *testing.T) {
 	auth := testAuth()
 	token := hs256(claimsAt(epoch, ""))
 	checkReason(t, checkToken(auth, token), Authenticated)
 	rotated := NewAuth(AuthConfig{Algorithm: "HS256", Key: []byte("another secret of 32 bytes......"), Leeway: testLeeway, Now: fixed})
 	checkReason(t, checkToken(rotated, token), SignatureInvalid)
 	for _, bad := range []string{
-		hs256(claimsAt(epoch.Add(-48*time.Hour), "")), hs256(`{"exp":4102444800}`), hs256(`{"api_key":"a:b","exp":4102444800}`), token + "A",
+		hs256(claimsAt(epoch.Add(-48*time.Hour), "")), hs256(`{"exp":4102444800}`), hs256(`{"api_key":"a:b","exp":4102444800}`),
+		token + "A",
 	} {
 		for range 2 {
 			if o := checkToken(auth, bad); o.Proceeds() {
-				t.Errorf("a bad token: %s", o.Reason)
+				t.Errorf("a bad token was accepted: %s", o.Reason)
 			}
 		}
 	}
 	if n := auth.verified.claims.Len(); n != 1 {
-		t.Errorf("%d tokens are remembered, want the good one", n)
+		t.Errorf("the cache has %d tokens, want 1", n)
 	}
 }
 
-// The memory is bounded, whatever is sent.
-func TestRememberedTokensAreBounded(t *testing.T) {
+// TestCacheIsBounded checks the largest size of the cache.
+func TestCacheIsBounded(t *testing.T) {
 	v := newVerified(0, fixed)
 	for i := range maxVerified + 100 {
 		v.claims.Add(sha256.Sum256(fmt.Append(nil, i)), Claims{ExpiresAt: epoch.Add(time.Hour)})
 	}
 	if n := v.claims.Len(); n != maxVerified {
-		t.Errorf("%d tokens are remembered, want at most %d", n, maxVerified)
+		t.Errorf("the cache has %d tokens, want at most %d", n, maxVerified)
 	}
 }
 
-// Requests that run at the same time, while a token expires, never see it valid
-// after its end. Run it under the race detector.
-func TestRememberedTokensExpireUnderLoad(t *testing.T) {
+// TestCachedTokensExpireUnderLoad checks that concurrent requests do not accept a
+// token after it has expired. Run it under the race detector.
+func TestCachedTokensExpireUnderLoad(t *testing.T) {
 	var offset atomic.Int64
 	clock := func() time.Time { return epoch.Add(time.Duration(offset.Load())) }
 	auth := NewAuth(AuthConfig{Algorithm: "HS256", Key: testSecret, Now: clock})
@@ -91,7 +93,7 @@ func TestRememberedTokensExpireUnderLoad(t *testing.T) {
 			for range 300 {
 				over := offset.Load() >= int64(time.Hour)
 				if o := checkToken(auth, token); over && o.Reason != TokenExpired {
-					t.Errorf("after its end: %s", o.Reason)
+					t.Errorf("after it expired: %s", o.Reason)
 				}
 			}
 		})

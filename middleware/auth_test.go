@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// authRow is an Authorization header and what the auth stage says to it.
+// authRow is an Authorization header and the reason that auth returns for it.
 type authRow struct {
 	name   string
 	values []string
@@ -30,11 +30,11 @@ func checkAuth(t *testing.T, auth *Auth, row authRow) {
 	ex := &Exchange{Request: r}
 	checkReason(t, auth.Check(t.Context(), ex), row.want)
 	if row.want != Authenticated && ex.Claims != (Claims{}) {
-		t.Errorf("claims of a refused token were kept: %+v", ex.Claims)
+		t.Errorf("the exchange has the claims of a refused token: %+v", ex.Claims)
 	}
 }
 
-// bearerRows are about finding the one token.
+// bearerRows are Authorization headers with and without a token.
 func bearerRows() []authRow {
 	good := hs256(claimsAt(epoch, ""))
 	return []authRow{
@@ -74,7 +74,7 @@ func bearerRows() []authRow {
 	}
 }
 
-// headerRows are about the token's own JOSE header.
+// headerRows are JOSE headers.
 func headerRows() []authRow {
 	claims := claimsAt(epoch, "")
 	signed := func(header string) []string {
@@ -114,7 +114,7 @@ func headerRows() []authRow {
 		{"not JSON", signed(`{"alg":"HS256"`), TokenMalformed},
 		{"65 members", signed(`{"alg":"HS256"` + members(64) + `}`), TokenMalformed},
 		{"bad base64", []string{"Bearer a." + b64(claims) + ".c"}, TokenMalformed},
-		// A second spelling of the same bytes is refused, too.
+		// Another encoding of the same bytes is refused.
 		{"spare bits", []string{"Bearer " + spareBits(signed(headerHS256)[0][7:])}, TokenMalformed},
 	}
 }
@@ -127,21 +127,21 @@ func members(n int) string {
 	return b.String()
 }
 
-// spareBits sets the lowest bit of the signature's last character: 32 bytes
-// leave two bits that decode to nothing.
+// spareBits sets the lowest bit of the signature's last character. The last
+// character of 32 bytes in base64 has two unused bits.
 func spareBits(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, token[len(token)-1])
 	return token[:len(token)-1] + alphabet[last|1:last|1+1]
 }
 
-func TestAuthFindsTheToken(t *testing.T) {
+func TestAuthBearer(t *testing.T) {
 	for _, row := range bearerRows() {
 		t.Run(row.name, func(t *testing.T) { checkAuth(t, testAuth(), row) })
 	}
 }
 
-func TestAuthJudgesTheHeader(t *testing.T) {
+func TestAuthHeader(t *testing.T) {
 	for _, row := range headerRows() {
 		t.Run(row.name, func(t *testing.T) { checkAuth(t, testAuth(), row) })
 	}
@@ -153,7 +153,7 @@ func TestAuthClaims(t *testing.T) {
 	}
 }
 
-func TestAuthKeepsTheClaims(t *testing.T) {
+func TestAuthSetsClaims(t *testing.T) {
 	token := hs256(`{"api_key":"k-1._~","exp":1767366300.5,"iat":1767366000,"nbf":1767366001}`)
 	ex := &Exchange{Request: &http.Request{Header: http.Header{"Authorization": {"Bearer " + token}}}}
 	checkReason(t, testAuth().Check(t.Context(), ex), Authenticated)
@@ -168,11 +168,11 @@ func TestAuthKeepsTheClaims(t *testing.T) {
 	}
 }
 
-// TestAuthRefusesEveryChangedByte changes each byte of a good token in turn to
-// another one that a token may have.
+// TestAuthRefusesEveryChangedByte changes each byte of a good token to another
+// character that a token may contain.
 func TestAuthRefusesEveryChangedByte(t *testing.T) {
 	good, auth := hs256(claimsAt(epoch, "")), testAuth()
-	// The good token is remembered: a changed one must not be taken for it.
+	// The good token is in the cache.
 	checkReason(t, checkToken(auth, good), Authenticated)
 	part := 0
 	seen := map[int]map[Reason]int{0: {}, 1: {}, 2: {}}
@@ -191,7 +191,7 @@ func TestAuthRefusesEveryChangedByte(t *testing.T) {
 			seen[part][o.Reason]++
 		}
 	}
-	// The parts fail for their own reasons, too: not all of it is malformed.
+	// A changed signature is invalid, not malformed.
 	if seen[0][AlgorithmNotAllowed] == 0 || seen[1][SignatureInvalid] == 0 || seen[2][SignatureInvalid] == 0 {
 		t.Errorf("reasons by part: %v", seen)
 	}

@@ -40,7 +40,7 @@ func BenchmarkRouteCheck(b *testing.B) {
 				for i := 1; i < n; i++ {
 					rules = append(rules, fmt.Sprintf("GET /api/v%d/test%d/*", i%7, i))
 				}
-				ex := &Exchange{Request: &http.Request{Method: "GET", URL: mustURL(path)}, Token: &Token{Routes: NewRouteSet(rules)}}
+				ex := &Exchange{Request: &http.Request{Method: "GET", URL: mustURL(path)}, Record: &Record{Routes: NewRouteSet(rules)}}
 				b.ReportAllocs()
 				for b.Loop() {
 					if o := (RouteCheck{}).Check(b.Context(), ex); o.Reason != RouteAllowed {
@@ -52,41 +52,39 @@ func BenchmarkRouteCheck(b *testing.B) {
 	}
 }
 
-func BenchmarkParseToken(b *testing.B) {
+func BenchmarkParseRecord(b *testing.B) {
 	record := []byte(`{"api_key":"` + testKey + `","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z",` +
 		`"allowed_routes":["/api/v1/test","/api/v1/test2","GET /files/*"]}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseToken(testKey, record); err != nil {
+		if _, err := ParseRecord(testKey, record); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// silent is an Observer and a ResponseWriter that cost nothing.
+// silent is an Observer and a ResponseWriter that do nothing.
 type silent struct{ header http.Header }
 
 func (silent) StageStarted(ctx context.Context, _ *Exchange, _ string) context.Context { return ctx }
 func (silent) StageEnded(context.Context, *Exchange, Step)                             {}
-func (silent) RequestEnded(context.Context, *Exchange, Decision)                       {}
+func (silent) RequestEnded(context.Context, *Exchange, Result)                         {}
 func (s silent) Header() http.Header                                                   { return s.header }
 func (silent) Write(p []byte) (int, error)                                             { return len(p), nil }
 func (silent) WriteHeader(int)                                                         {}
 
-// BenchmarkPipeline is all stages on fakes: what a request costs before Redis,
-// telemetry and the network.
+// BenchmarkPipeline measures all stages on fakes: the cost of a request without
+// Redis, telemetry and the network.
 func BenchmarkPipeline(b *testing.B) {
-	token := &Token{RateLimit: 10, ExpiresAt: epoch.Add(time.Hour), Routes: NewRouteSet([]string{"/api/v1/test", "/api/v1/test2"})}
+	record := &Record{RateLimit: 10, ExpiresAt: epoch.Add(time.Hour), Routes: NewRouteSet([]string{"/api/v1/test", "/api/v1/test2"})}
 	for name, count := range map[string]int64{"allowed": 1, "limited": 11} {
 		b.Run(name, func(b *testing.B) {
 			pipeline := NewPipeline(PipelineConfig{
 				Stages: []Stage{
 					testAuth(),
-					NewTokenLookup(lookupFunc(func(context.Context, string) (*Token, error) { return token, nil }), fixed),
+					NewTokenLookup(lookupFunc(func(context.Context, string) (*Record, error) { return record, nil }), fixed),
 					RouteCheck{},
-					NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) {
-						return usage(count), nil
-					})}),
+					NewRateLimit(RateLimitConfig{Counter: countUsed(count)}),
 				},
 				Forwarder: forwardFunc(func(_ context.Context, w http.ResponseWriter, _ *Exchange) Outcome {
 					w.WriteHeader(http.StatusOK)

@@ -3,8 +3,13 @@
 //
 //	auth → token_lookup → route_check → rate_limit → proxy
 //
-// The package decides and answers; it does not know how decisions are
-// recorded, where tokens are stored or how the program is configured. It
-// therefore imports the standard library, golang-jwt and golang-lru only. Recording is
-// behind [Observer], storage behind [TokenStore] and [Counter].
+// A [Pipeline] is an http.Handler that runs the stages in order, answers a
+// refused request and reports every step to an [Observer]. The file of a stage
+// has the stage's name; stage.go has the types that all stages share, and
+// reason.go the table of all outcomes.
+//
+// The package does not know how outcomes are recorded, where records are stored
+// or how the program is configured: it reports through [Observer] and reads
+// through [RecordStore] and [Counter]. It imports the standard library,
+// golang-jwt and golang-lru only.
 package middleware

@@ -12,8 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// epoch is the fake clock's time: a whole second, so that the edges of leeway
-// can be hit exactly.
+// epoch is the time of the fake clock. It is a whole second, so that tests can use
+// the exact ends of the leeway.
 var epoch = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 
 func fixed() time.Time { return epoch }
@@ -29,7 +29,7 @@ const headerHS256 = `{"alg":"HS256","typ":"JWT"}`
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// compact signs a header and claims as they are written, well-formed or not.
+// compact signs a header and claims, which need not be well-formed.
 func compact(header, claims string, method jwt.SigningMethod, key any) string {
 	signed := b64(header) + "." + b64(claims)
 	signature, err := method.Sign(signed, key)
@@ -39,29 +39,37 @@ func compact(header, claims string, method jwt.SigningMethod, key any) string {
 	return signed + "." + b64(string(signature))
 }
 
-// hs256 signs claims with the secret that the tests' gateways accept.
+// hs256 signs claims with the secret of the tests' gateways.
 func hs256(claims string) string {
 	return compact(headerHS256, claims, jwt.SigningMethodHS256, testSecret)
 }
 
-// claimsAt returns claims that are good around a time, and further members.
+// claimsAt returns claims that are valid at a time, with more members appended.
 func claimsAt(now time.Time, more string) string {
 	return fmt.Sprintf(`{"api_key":%q,"iat":%d,"exp":%d%s}`, testKey, now.Unix(), now.Add(time.Hour).Unix(), more)
 }
 
-type lookupFunc func(context.Context, string) (*Token, error)
+type lookupFunc func(context.Context, string) (*Record, error)
 
-func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Token, error) { return f(ctx, apiKey) }
-
-type countFunc func(context.Context, string) (Usage, error)
-
-func (f countFunc) Count(ctx context.Context, apiKey string, _ int64) (Usage, error) {
+func (f lookupFunc) Lookup(ctx context.Context, apiKey string) (*Record, error) {
 	return f(ctx, apiKey)
 }
 
-// usage is a count in a window of a minute that ends 41.2 s from now.
-func usage(count int64) Usage {
-	return Usage{Count: count, Window: time.Minute, Reset: 41200 * time.Millisecond, End: time.Unix(1767366300, 0), Source: SourceRedis}
+type countFunc func(ctx context.Context, apiKey string, limit int64) (Quota, error)
+
+func (f countFunc) Count(ctx context.Context, apiKey string, limit int64) (Quota, error) {
+	return f(ctx, apiKey, limit)
+}
+
+// countUsed returns a counter that is at a count.
+func countUsed(used int64) countFunc {
+	return func(_ context.Context, _ string, limit int64) (Quota, error) { return quotaOf(limit, used), nil }
+}
+
+// quotaOf returns the quota after a count, in a window of a minute that ends in
+// 41.2 s.
+func quotaOf(limit, used int64) Quota {
+	return Quota{limit, used, time.Minute, 41200 * time.Millisecond, time.Unix(1767366300, 0), SourceRedis}
 }
 
 type stageFunc struct {
@@ -79,15 +87,15 @@ func (f forwardFunc) Forward(ctx context.Context, w http.ResponseWriter, ex *Exc
 	return f(ctx, w, ex)
 }
 
-// journal is an Observer that remembers what it was told.
+// journal is an Observer that records its calls.
 type journal struct {
 	mu     sync.Mutex
 	events []string
 	stages []Outcome
-	ended  chan Decision // buffered: the pipeline never waits for the test
+	ended  chan Result // buffered, so that the pipeline does not wait for the test
 }
 
-func newJournal() *journal { return &journal{ended: make(chan Decision, 64)} }
+func newJournal() *journal { return &journal{ended: make(chan Result, 64)} }
 
 type stageKey struct{}
 
@@ -105,7 +113,7 @@ func (j *journal) StageEnded(ctx context.Context, ex *Exchange, step Step) {
 		j.add("the trail ends with " + last.Stage + " at the end of " + stage)
 	}
 	if ctx.Value(stageKey{}) != stage {
-		j.add("foreign context in the end of " + stage)
+		j.add("another context at the end of " + stage)
 	}
 	j.mu.Lock()
 	j.stages = append(j.stages, o)
@@ -113,9 +121,9 @@ func (j *journal) StageEnded(ctx context.Context, ex *Exchange, step Step) {
 	j.add("end " + stage + " " + o.Reason.String())
 }
 
-func (j *journal) RequestEnded(ctx context.Context, _ *Exchange, d Decision) {
+func (j *journal) RequestEnded(ctx context.Context, _ *Exchange, d Result) {
 	if ctx.Value(stageKey{}) != nil {
-		j.add("a stage's context in the end of the request")
+		j.add("a stage's context at the end of the request")
 	}
 	j.add("request " + d.Outcome.Reason.String())
 	j.ended <- d
@@ -127,20 +135,20 @@ func (j *journal) add(event string) {
 	j.events = append(j.events, event)
 }
 
-// wait returns how the next request ended. The client may have its answer
-// before the pipeline has reported it.
-func (j *journal) wait(t *testing.T) Decision {
+// wait returns the result of the next request. A client may have its response
+// before the pipeline calls RequestEnded.
+func (j *journal) wait(t *testing.T) Result {
 	t.Helper()
 	select {
 	case d := <-j.ended:
 		return d
 	case <-time.After(10 * time.Second):
-		t.Fatal("the request did not end")
-		return Decision{}
+		t.Fatal("timed out waiting for the end of the request")
+		return Result{}
 	}
 }
 
-// checkReason compares reasons by name, which is what everybody else sees.
+// checkReason reports an unexpected reason by its name.
 func checkReason(t *testing.T, o Outcome, want Reason) {
 	t.Helper()
 	if o.Reason != want {

@@ -23,7 +23,7 @@ type gateway struct {
 	addr    string
 }
 
-// gatewayConfig is what a test may change about it.
+// gatewayConfig has the parts of a gateway that a test may change.
 type gatewayConfig struct {
 	server    *http.Server
 	pipeline  *PipelineConfig
@@ -44,14 +44,14 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	proxy := ProxyConfig{Target: mustURL(target), Transport: transport}
-	token := &Token{RateLimit: 10, ExpiresAt: time.Now().Add(time.Hour), Routes: NewRouteSet([]string{"/*"})}
+	proxy := ProxyConfig{Upstream: mustURL(target), Transport: transport}
+	record := &Record{RateLimit: 10, ExpiresAt: time.Now().Add(time.Hour), Routes: NewRouteSet([]string{"/*"})}
 	pipeline := PipelineConfig{
 		Stages: []Stage{
 			NewAuth(AuthConfig{Algorithm: "HS256", Key: testSecret, Leeway: testLeeway}),
-			NewTokenLookup(lookupFunc(func(context.Context, string) (*Token, error) { return token, nil }), nil),
+			NewTokenLookup(lookupFunc(func(context.Context, string) (*Record, error) { return record, nil }), nil),
 			RouteCheck{},
-			NewRateLimit(RateLimitConfig{Counter: countFunc(func(context.Context, string) (Usage, error) { return usage(1), nil })}),
+			NewRateLimit(RateLimitConfig{Counter: countUsed(1)}),
 		},
 		Observer: newJournal(),
 	}
@@ -61,7 +61,7 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 		change(gatewayConfig{g.Config, &pipeline, &proxy, transport, &trusted})
 	}
 	if proxy.Transport == http.RoundTripper(transport) {
-		l := lean.New(lean.Config{Origin: proxy.Target, Fallback: transport})
+		l := lean.New(lean.Config{Upstream: proxy.Upstream, Fallback: transport})
 		t.Cleanup(l.CloseIdleConnections)
 		proxy.Transport = l
 	}
@@ -74,17 +74,17 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	return g
 }
 
-// loopback trusts the tests' own client.
+// loopback makes the gateway trust the tests' client.
 func loopback(c gatewayConfig) {
 	*c.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 }
 
-// head returns a request's head with credentials; the test adds what it is about.
+// head returns a request's head with credentials and the test's own fields.
 func (g *gateway) head(requestLine, fields string) string {
 	return requestLine + "\r\nHost: client.example\r\nAuthorization: Bearer " + g.token + "\r\n" + fields + "\r\n"
 }
 
-// get sends a GET through net/http, as most clients do.
+// get sends a GET with credentials through net/http.
 func (g *gateway) get(t *testing.T, path string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+path, http.NoBody)
@@ -113,8 +113,8 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// exchange sends raw bytes and returns all that comes back until the server
-// closes the connection.
+// exchange sends raw bytes and returns what the server sends until it closes the
+// connection.
 func exchange(t *testing.T, addr, request string) string {
 	t.Helper()
 	conn := dial(t, addr)
@@ -128,8 +128,8 @@ func exchange(t *testing.T, addr, request string) string {
 	return string(answer)
 }
 
-// rawUpstream is a TCP server that keeps the head of every request as it came
-// over the wire and answers as a test says.
+// rawUpstream is a TCP server that keeps the raw head of every request and answers
+// with the function of a test.
 type rawUpstream struct {
 	url   string
 	heads chan string
@@ -137,7 +137,8 @@ type rawUpstream struct {
 
 const plainOK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-// newUpstream answers every request with the same bytes and closes.
+// newUpstream starts an upstream that sends the same bytes to every request and
+// closes the connection.
 func newUpstream(t *testing.T, answer string) *rawUpstream {
 	t.Helper()
 	return newUpstreamFunc(t, func(conn net.Conn) { _, _ = io.WriteString(conn, answer) })
@@ -197,7 +198,7 @@ func (u *rawUpstream) untouched(t *testing.T) {
 	t.Helper()
 	select {
 	case head := <-u.heads:
-		t.Errorf("the upstream saw %q", head)
+		t.Errorf("the upstream received %q", head)
 	default:
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Path is a request path that can be read in one way only.
+// Path is a request path that every server reads in the same way.
 type Path struct {
 	// Decoded is what routes are matched against.
 	Decoded string
@@ -16,21 +16,20 @@ type Path struct {
 	Escaped string
 }
 
-// errPathAmbiguous is the one reason why a path cannot be canonicalised.
 var errPathAmbiguous = errors.New("path can be read in more than one way")
 
 // CanonicalPath returns the request's path in the one form that is authorised
-// and forwarded. It guesses nothing: a path that servers are known to read
-// differently is refused, not repaired. Those are paths with empty or dot
-// segments (also encoded, doubly encoded, or with parameters as in "..;x"),
-// encoded slashes or backslashes, backslashes, control characters, a raw "#",
-// and bytes that are not UTF-8.
+// and forwarded. It returns an error, and repairs nothing, if servers are known
+// to read the path differently: if it has empty or dot segments (also encoded,
+// doubly encoded, or with parameters as in "..;x"), encoded slashes or
+// backslashes, backslashes, control characters, a raw "#", or bytes that are
+// not UTF-8.
 func CanonicalPath(u *url.URL) (Path, error) {
 	decoded := u.Path
 	switch {
 	case !strings.HasPrefix(decoded, "/"),
 		strings.Contains(u.RawPath, "#"),
-		hasEncoded(u.RawPath, "2F"), // EscapedPath may have decoded it already
+		hasEncoded(u.RawPath, "2F"), // u.Path no longer shows it
 		strings.Contains(decoded, `\`),
 		hasControl(decoded),
 		!utf8.ValidString(decoded),
@@ -56,8 +55,9 @@ func hasControl(s string) bool {
 	return false
 }
 
-// hasAmbiguousSegment finds empty segments, except the last, and dot segments.
-// Some servers cut a segment at ";" before they resolve dots.
+// hasAmbiguousSegment reports whether there is a dot segment, or an empty one
+// that is not the last. Some servers cut a segment at ";" before they resolve
+// dots.
 func hasAmbiguousSegment(decoded string) bool {
 	rest := decoded[1:]
 	for {
@@ -73,9 +73,9 @@ func hasAmbiguousSegment(decoded string) bool {
 	}
 }
 
-// hasDoublyEncoded finds escapes that are left after decoding once and that a
-// server which decodes again would take for a dot, a slash, a backslash, a
-// percent sign or NUL.
+// hasDoublyEncoded reports whether a path that was decoded once still has an
+// escaped dot, slash, backslash, percent sign or NUL: a server that decodes
+// again would read another path.
 func hasDoublyEncoded(decoded string) bool {
 	for _, code := range []string{"2E", "2F", "5C", "25", "00"} {
 		if hasEncoded(decoded, code) {
@@ -100,7 +100,7 @@ func hasEncoded(s, code string) bool {
 	}
 }
 
-// normaliseEscapes expects a valid escaping, as url.URL.EscapedPath returns.
+// normaliseEscapes expects valid escapes, as url.URL.EscapedPath returns them.
 func normaliseEscapes(escaped string) string {
 	var b strings.Builder
 	b.Grow(len(escaped))

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// PipelineConfig is what a [Pipeline] is made of. Stages, Forwarder and
-// Observer are required.
+// PipelineConfig configures a [Pipeline]. Forwarder and Observer are required.
 type PipelineConfig struct {
 	Stages    []Stage
 	Forwarder Forwarder
@@ -21,26 +20,26 @@ type PipelineConfig struct {
 	TraceID func(context.Context) string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// WriteTimeout is how long one write of a streamed response may stall.
-	// It replaces the server's write deadline once a response outlives a
-	// second, so that long streams live and slow readers do not. 0 leaves the
-	// server's deadline alone.
+	// WriteTimeout is how long one write of a streamed response may take. It
+	// replaces the server's write deadline when a response takes longer than a
+	// second, so that a long stream goes on unless its reader is too slow. 0
+	// leaves the server's deadline alone.
 	WriteTimeout time.Duration
-	// TraceIDHeader is the response header that carries the trace id; "" sends
-	// none.
+	// TraceIDHeader is the response header field that carries the trace id; ""
+	// means none.
 	TraceIDHeader string
 }
 
-// Pipeline sends each request through the stages, one way, once. It stops at
-// the first stage whose outcome does not proceed and answers for it. It is
-// safe for concurrent use.
+// Pipeline runs the stages for each request, in order. It stops at the first
+// stage whose outcome does not proceed, and answers the client. It is safe for
+// concurrent use.
 type Pipeline struct {
 	cfg  PipelineConfig
 	runs sync.Pool // of *run
 }
 
-// NewPipeline returns a pipeline. It panics where a required part is missing:
-// that is a mistake in the program, not in its input.
+// NewPipeline returns a pipeline. It panics if a required field is missing: that
+// is a mistake in the program, not in its input.
 func NewPipeline(cfg PipelineConfig) *Pipeline {
 	if cfg.Forwarder == nil || cfg.Observer == nil {
 		panic("middleware: NewPipeline needs a Forwarder and an Observer")
@@ -77,8 +76,8 @@ func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	run.leave(p.cfg.Forwarder.Forward(run.ctx, &run.writer, &run.ex))
 }
 
-// newRun returns an empty run, a used one if there is one: a run is large, and
-// nothing keeps it, its exchange or its writer once the request has ended.
+// newRun returns an empty run. Runs are large and pooled: nothing keeps a run,
+// its exchange or its writer after the request has ended.
 func (p *Pipeline) newRun() *run {
 	if r, ok := p.runs.Get().(*run); ok {
 		return r
@@ -94,17 +93,17 @@ func (r *run) release() {
 
 var errNoReason = errors.New("the stage returned no reason")
 
-// run is one request's way through the pipeline.
+// run is the state of one request in the pipeline.
 type run struct {
 	pipeline *Pipeline
 	ex       Exchange
 	writer   responseWriter
-	trail    [len(pipelineOrder)]Step // what ex.Trail points into
+	trail    [len(pipelineOrder)]Step // the array of ex.Trail
 
 	stage   string // the last stage entered
-	open    bool   // it has not been left yet
+	open    bool   // it has not ended yet
 	started time.Time
-	ctx     context.Context //nolint:containedctx // lives exactly as long as the stage
+	ctx     context.Context // of the stage
 	outcome Outcome
 }
 
@@ -115,8 +114,8 @@ func (r *run) enter(stage string) {
 
 func (r *run) leave(o Outcome) {
 	if o.Verdict() == 0 {
-		// A stage that decided nothing must not look like one that allowed, and
-		// every request ends with a reason.
+		// Every request ends with a reason, and a stage that decided nothing must
+		// not look like one that allowed.
 		o = Outcome{Reason: Panicked, Err: errNoReason}
 	}
 	r.open, r.outcome = false, o
@@ -125,9 +124,9 @@ func (r *run) leave(o Outcome) {
 	r.pipeline.cfg.Observer.StageEnded(r.ctx, &r.ex, step)
 }
 
-// end answers what still has to be answered and reports the request's end. It
-// is deferred, so that it also runs when a stage panics: the panic becomes the
-// outcome of the stage it happened in.
+// end answers a refused request and reports the request's end. It is deferred,
+// so that it also runs if a stage panics: the panic becomes the outcome of that
+// stage.
 func (r *run) end() {
 	ctx := r.ex.Request.Context()
 	if cause := recover(); cause != nil {
@@ -142,7 +141,7 @@ func (r *run) end() {
 		writeProblem(&r.writer, r.outcome.Reason, r.ex.Quota, r.pipeline.cfg.TraceID(ctx))
 	}
 	stage, outcome := r.decided()
-	r.pipeline.cfg.Observer.RequestEnded(ctx, &r.ex, Decision{
+	r.pipeline.cfg.Observer.RequestEnded(ctx, &r.ex, Result{
 		Stage:   stage,
 		Outcome: outcome,
 		Status:  r.writer.finalStatus(),
@@ -150,18 +149,18 @@ func (r *run) end() {
 		Elapsed: r.pipeline.cfg.Now().Sub(r.ex.Received),
 	})
 	if aborted {
-		// The status line is already out: only closing the connection tells the
-		// client that the body is not whole. What net/http still buffers would go
-		// with it, and the client would see less than was reported.
+		// The status was already sent, so only closing the connection tells the
+		// client that the body is incomplete. The flush sends what net/http still
+		// buffers: the reported bytes include it.
 		if r.outcome.Reason == UpstreamAborted {
-			_ = http.NewResponseController(r.writer.ResponseWriter).Flush() // the client may be gone as well
+			_ = http.NewResponseController(r.writer.ResponseWriter).Flush() // fails only if the client is gone too
 		}
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// decided returns the stage that decided and its outcome. A bypass outweighs
-// the success that it made possible, and nothing else.
+// decided returns the stage that decided and its outcome. If the request
+// succeeded only because a stage was bypassed, that is the bypassed stage.
 func (r *run) decided() (stage string, outcome Outcome) {
 	if r.outcome.Verdict() == Allow {
 		if step, ok := r.ex.Bypassed(); ok {
@@ -173,8 +172,8 @@ func (r *run) decided() (stage string, outcome Outcome) {
 
 // PanicError is a panic of a stage as an error.
 type PanicError struct {
-	// Cause describes the panic: the message of a runtime error or error
-	// value's type, never a value that could carry a credential.
+	// Cause describes the panic: the message of a runtime error, or the type of
+	// any other value, which could itself contain a credential.
 	Cause string
 	Stack []byte
 }
@@ -194,9 +193,9 @@ func panicOutcome(ctx context.Context, cause any) Outcome {
 	return Outcome{Reason: Panicked, Err: &PanicError{Cause: described, Stack: debug.Stack()}}
 }
 
-// streamOutcome says why relaying a response broke off after its status had
-// been sent: the client's doing (net/http cancels the context, too, when a
-// write to a client that does not read runs into its deadline) or the upstream's.
+// streamOutcome returns why a response broke off after its status was sent:
+// because of the client or of the upstream. net/http also cancels the context
+// if a write to a client that does not read exceeds its deadline.
 func streamOutcome(ctx context.Context) Outcome {
 	if errors.Is(context.Cause(ctx), ErrShuttingDown) {
 		return Outcome{Reason: ShuttingDown, Err: ErrShuttingDown}

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// scripted returns the five stages, of which each ends with the reason that is
-// given for its name, else with the one that lets the request go on.
+// scripted returns the five stages. Each returns the outcome given for its name,
+// or else lets the request go on.
 func scripted(answers map[string]func() Outcome) ([]Stage, Forwarder) {
 	allow := map[string]Reason{
 		StageAuth: Authenticated, StageTokenLookup: TokenFound, StageRouteCheck: RouteAllowed,
@@ -32,7 +32,7 @@ func scripted(answers map[string]func() Outcome) ([]Stage, Forwarder) {
 	for _, name := range StageNames()[:4] {
 		stages = append(stages, stageFunc{name, func(_ context.Context, ex *Exchange) Outcome {
 			if name == StageRateLimit {
-				ex.Quota = Quota{Limit: 10, Remaining: 3, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
+				ex.Quota = Quota{Limit: 10, Used: 7, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
 			}
 			return answer(name)
 		}})
@@ -59,8 +59,8 @@ func serve(t *testing.T, answers map[string]func() Outcome) (*httptest.ResponseR
 	return w, journal
 }
 
-// TestPipelineOrder holds that stages run one after another in their order, and
-// that the first refusal is the last.
+// TestPipelineOrder checks that the stages run in order, and that none runs after a
+// refusal.
 func TestPipelineOrder(t *testing.T) {
 	refusals := map[string]Reason{
 		StageAuth: TokenExpired, StageTokenLookup: StoreUnavailable, StageRouteCheck: RouteNotAllowed,
@@ -71,40 +71,40 @@ func TestPipelineOrder(t *testing.T) {
 			w, journal := serve(t, map[string]func() Outcome{refusing: func() Outcome { return Outcome{Reason: reason} }})
 			var want []string
 			allowed := []Reason{Authenticated, TokenFound, RouteAllowed, WithinLimit, Forwarded}
-			decision := Decision{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
+			result := Result{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
 			for i, stage := range StageNames() {
 				if stage == refusing {
 					want = append(want, "start "+stage, "end "+stage+" "+reason.String())
-					decision = Decision{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
+					result = Result{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
 					break
 				}
 				want = append(want, "start "+stage, "end "+stage+" "+allowed[i].String())
 			}
-			want = append(want, "request "+decision.Outcome.Reason.String())
+			want = append(want, "request "+result.Outcome.Reason.String())
 			if diff := cmp.Diff(want, journal.events); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(decision, journal.wait(t)); diff != "" {
-				t.Errorf("decision (-want +got):\n%s", diff)
+			if diff := cmp.Diff(result, journal.wait(t)); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// TestBypassDecides holds that a request which was served only because policy
-// let it pass is reported as bypassed, and one that failed later as failed.
+// TestBypassDecides checks that a bypassed request that was served is reported as
+// bypassed, and one that failed later as failed.
 func TestBypassDecides(t *testing.T) {
 	bypass := func() Outcome { return Outcome{Reason: LimiterBypassed, Err: ErrUnavailable} }
 	w, journal := serve(t, map[string]func() Outcome{StageRateLimit: bypass})
-	want := Decision{Stage: StageRateLimit, Outcome: bypass(), Status: http.StatusNoContent}
+	want := Result{Stage: StageRateLimit, Outcome: bypass(), Status: http.StatusNoContent}
 	if got := journal.wait(t); w.Code != http.StatusNoContent || !cmp.Equal(want, got, cmpopts.EquateErrors()) {
-		t.Errorf("status %d, decision %+v; want %+v", w.Code, got, want)
+		t.Errorf("status %d, result %+v; want %+v", w.Code, got, want)
 	}
 	w, journal = serve(t, map[string]func() Outcome{
 		StageRateLimit: bypass, StageProxy: func() Outcome { return Outcome{Reason: UpstreamTimeout} },
 	})
 	if got := journal.wait(t); w.Code != http.StatusGatewayTimeout || got.Stage != StageProxy || got.Outcome.Reason != UpstreamTimeout {
-		t.Errorf("status %d, decision %+v; want the proxy's failure", w.Code, got)
+		t.Errorf("status %d, result %+v; want the proxy's failure", w.Code, got)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestPanics(t *testing.T) {
 				}
 				for _, text := range []string{w.Body.String(), fmt.Sprint(w.Header()), fmt.Sprintf("%+v %s", d, stackOf(d.Outcome.Err))} {
 					if strings.Contains(text, planted) {
-						t.Errorf("the panic's value shows: %s", text)
+						t.Errorf("the text contains the panic's value: %s", text)
 					}
 				}
 			})
@@ -178,11 +178,12 @@ func stackOf(err error) []byte {
 func TestPanicKeepsTheStack(t *testing.T) {
 	_, journal := serve(t, map[string]func() Outcome{StageAuth: func() Outcome { panic("here") }})
 	if stack := stackOf(journal.wait(t).Outcome.Err); !strings.Contains(string(stack), "TestPanicKeepsTheStack") {
-		t.Errorf("the stack does not show where: %s", stack)
+		t.Errorf("the stack does not contain the function that panicked: %s", stack)
 	}
 }
 
-// TestNoReasonIsAFailure holds that a stage which forgets to decide refuses.
+// TestNoReasonIsAFailure checks that a stage which returns no reason fails the
+// request.
 func TestNoReasonIsAFailure(t *testing.T) {
 	for _, forgotten := range []Reason{ReasonNone, reasonCount, 255} {
 		for _, stage := range StageNames() {
@@ -195,8 +196,9 @@ func TestNoReasonIsAFailure(t *testing.T) {
 	}
 }
 
-// TestProblemSaysWhatTheObserverSaw serves every refusal of every stage.
-func TestProblemSaysWhatTheObserverSaw(t *testing.T) {
+// TestProblemMatchesResult compares the response and the result of every refusal of
+// every stage.
+func TestProblemMatchesResult(t *testing.T) {
 	for _, reason := range Reasons() {
 		info := reason.Info()
 		if info.Status == 0 || info.Status == StatusClientClosedRequest {
@@ -211,9 +213,9 @@ func TestProblemSaysWhatTheObserverSaw(t *testing.T) {
 			w, journal := serve(t, map[string]func() Outcome{stage: func() Outcome { return Outcome{reason, cause} }})
 			checkProblem(t, w, info)
 			d := journal.wait(t)
-			want := Decision{stage, Outcome{reason, cause}, info.Status, int64(w.Body.Len()), 0}
+			want := Result{stage, Outcome{reason, cause}, info.Status, int64(w.Body.Len()), 0}
 			if d != want {
-				t.Errorf("decision %+v, want %+v", d, want)
+				t.Errorf("result %+v, want %+v", d, want)
 			}
 		})
 	}
@@ -238,5 +240,41 @@ func checkProblem(t *testing.T, w *httptest.ResponseRecorder, info ReasonInfo) {
 	}
 	if got := h.Get("Content-Length"); got != fmt.Sprint(w.Body.Len()) {
 		t.Errorf("Content-Length %s for %d bytes", got, w.Body.Len())
+	}
+}
+
+func TestNewPipelinePanics(t *testing.T) {
+	_, forwarder := scripted(nil)
+	for name, cfg := range map[string]PipelineConfig{
+		"no forwarder": {Observer: newJournal()},
+		"no observer":  {Forwarder: forwarder},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			NewPipeline(cfg)
+		}()
+	}
+}
+
+// TestPipelineDefaults checks that a pipeline without Now and TraceID uses the real
+// clock and sends no trace id.
+func TestPipelineDefaults(t *testing.T) {
+	journal := newJournal()
+	slow := forwardFunc(func(context.Context, http.ResponseWriter, *Exchange) Outcome {
+		time.Sleep(2 * time.Millisecond)
+		return Outcome{Reason: UpstreamTimeout}
+	})
+	w := httptest.NewRecorder()
+	NewPipeline(PipelineConfig{Forwarder: slow, Observer: journal}).
+		ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", http.NoBody))
+	if d := journal.wait(t); d.Elapsed < 2*time.Millisecond || d.Elapsed > time.Minute {
+		t.Errorf("elapsed %s", d.Elapsed)
+	}
+	if strings.Contains(w.Body.String(), "trace_id") {
+		t.Errorf("the body has a trace id: %s", w.Body)
 	}
 }

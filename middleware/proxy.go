@@ -10,19 +10,22 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
 )
 
-// ProxyConfig configures the proxy stage. Target and Transport are required.
+// ProxyConfig configures the proxy stage. Upstream and Transport are required.
 type ProxyConfig struct {
-	Target    *url.URL          // scheme and host of the backend
-	Transport http.RoundTripper // must not add its own Accept-Encoding
-	// TraceIDHeader is the pipeline's: an upstream may not speak for it.
+	Upstream  *url.URL          // scheme and host
+	Transport http.RoundTripper // must set Response.Request, and not add an Accept-Encoding
+	// TraceIDHeader is the pipeline's. An upstream cannot set it in a 101.
 	TraceIDHeader string
 }
 
-// Proxy is the last stage: it forwards to the one configured backend and
-// streams the response back, server-sent events and WebSocket upgrades
-// included. It never chooses a host by what the request says.
+// Proxy is the last stage: it forwards the request to the one configured
+// upstream and streams the response back, server-sent events and WebSocket
+// upgrades included. Nothing in a request can choose another upstream.
 type Proxy struct {
 	cfg     ProxyConfig
 	reverse httputil.ReverseProxy
@@ -37,8 +40,7 @@ func NewProxy(cfg ProxyConfig) *Proxy {
 		BufferPool:     &bufferPool{},
 		ErrorHandler:   keepError,
 		ModifyResponse: p.checkResponse,
-		// Everything worth saying is in the outcome.
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog:       log.New(io.Discard, "", 0), // the outcome has the error
 	}
 	return p
 }
@@ -46,60 +48,112 @@ func NewProxy(cfg ProxyConfig) *Proxy {
 // Name implements [Forwarder].
 func (*Proxy) Name() string { return StageProxy }
 
-// Forward implements [Forwarder]. Where the response breaks off after its
-// status was sent it panics with http.ErrAbortHandler, as httputil does.
-func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
-	rw, ok := w.(*responseWriter)
-	if !ok {
-		rw = &responseWriter{ResponseWriter: w, ex: ex}
-	}
-	var body *bodyReader
-	out := ex.Request.WithContext(context.WithValue(ctx, pathKey{}, &ex.Path))
-	if ex.Request.Body != nil && ex.Request.Body != http.NoBody {
-		body = &bodyReader{ReadCloser: ex.Request.Body}
-		out.Body = body
-	}
-	dropUpgrade(out)
-	defer func() {
-		if rw.forwardErr == nil {
-			ex.Upstream.Status = rw.finalStatus()
-		}
-	}()
-	p.reverse.ServeHTTP(rw, out)
-	if rw.forwardErr == nil {
-		return Outcome{Reason: Forwarded}
-	}
-	return Outcome{Reason: forwardReason(ctx, rw.forwardErr, body.err()), Err: unquotedError(rw.forwardErr)}
+// forwarding is what Forward shares with the callbacks of httputil. It travels
+// in the request's context.
+type forwarding struct {
+	ex   *Exchange
+	body requestBody
+	err  error // what httputil reported
 }
 
-type pathKey struct{}
+type forwardingKey struct{}
 
-// rewrite makes the outgoing request. It runs after httputil dropped the
-// hop-by-hop headers, so what is set here reaches the backend.
+func forwardingOf(ctx context.Context) *forwarding {
+	f, _ := ctx.Value(forwardingKey{}).(*forwarding) // Forward always sets it
+	return f
+}
+
+// Forward implements [Forwarder]. If the response breaks off after its status
+// was sent, it panics with http.ErrAbortHandler, as httputil does.
+func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
+	f := &forwarding{ex: ex}
+	out := ex.Request.WithContext(context.WithValue(ctx, forwardingKey{}, f))
+	if ex.Request.Body != nil && ex.Request.Body != http.NoBody {
+		f.body.ReadCloser = ex.Request.Body
+		out.Body = &f.body
+	}
+	dropUpgrade(out)
+	p.reverse.ServeHTTP(w, out)
+	if f.err == nil {
+		return Outcome{Reason: Forwarded}
+	}
+	return Outcome{Reason: forwardReason(ctx, f.err, f.body.err()), Err: RedactError(f.err)}
+}
+
+// dropUpgrade removes an upgrade to anything but WebSocket from a request, which
+// RFC 9110 §7.8 allows: an upgrade to h2c would open a connection on which
+// requests pass unchecked.
+func dropUpgrade(r *http.Request) {
+	if upgrade := r.Header["Upgrade"]; len(upgrade) == 0 || strings.EqualFold(upgrade[0], "websocket") {
+		return
+	}
+	r.Header = r.Header.Clone() // the client's own request stays as it is
+	delete(r.Header, "Upgrade")
+}
+
+// rewrite makes the outgoing request. It runs after httputil has removed the
+// hop-by-hop header fields, so the fields set here reach the upstream.
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
-	out.URL.Scheme, out.URL.Host, out.Host = p.cfg.Target.Scheme, p.cfg.Target.Host, ""
-	if path, ok := pr.In.Context().Value(pathKey{}).(*Path); ok {
-		out.URL.Path, out.URL.RawPath = path.Decoded, path.Escaped
-	}
-	// No decision reads the query, so the backend may have it as it came;
-	// httputil would drop parameters that it cannot parse.
+	path := forwardingOf(pr.In.Context()).ex.Path
+	out.URL.Scheme, out.URL.Host, out.Host = p.cfg.Upstream.Scheme, p.cfg.Upstream.Host, ""
+	out.URL.Path, out.URL.RawPath = path.Decoded, path.Escaped
+	// No stage reads the query, so it is forwarded as it came; httputil would drop
+	// the parameters that it cannot parse.
 	out.URL.RawQuery = pr.In.URL.RawQuery
 	forwardedHeaders(pr)
 }
 
-// keepError hands the transport's error back to Forward.
-func keepError(w http.ResponseWriter, _ *http.Request, err error) {
-	if rw, ok := w.(*responseWriter); ok {
-		rw.forwardErr = err
+// forwardedHeaders tells the upstream where the request came from. The fields
+// that [TrustBoundary] left were set by a trusted peer, so they are extended and
+// not replaced.
+func forwardedHeaders(pr *httputil.ProxyRequest) {
+	// The instrumented transport sets the trace context.
+	delete(pr.Out.Header, "Traceparent")
+	delete(pr.Out.Header, "Tracestate")
+	if prior := pr.In.Header["X-Forwarded-For"]; len(prior) > 0 {
+		pr.Out.Header["X-Forwarded-For"] = prior // SetXForwarded appends the peer
+	}
+	pr.SetXForwarded()
+	for _, name := range [...]string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if prior := pr.In.Header.Get(name); prior != "" {
+			pr.Out.Header[name] = []string{prior}
+		}
 	}
 }
 
-// ErrShuttingDown is the cause with which a request's context ends when the
-// gateway stops and cannot wait for it any longer (see context.Cause).
+var errStatus = errors.New("the status is not a number from 100 to 999")
+
+// checkResponse refuses a status that would make net/http panic when it is
+// written. It removes the header fields that only the gateway may set from a
+// 101: httputil appends the upstream's fields to ours there.
+func (p *Proxy) checkResponse(res *http.Response) error {
+	if res.StatusCode < 100 || res.StatusCode > 999 {
+		return errStatus
+	}
+	forwardingOf(res.Request.Context()).ex.Upstream.Status = res.StatusCode
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		for _, name := range [...]string{
+			headerRateLimitPolicy, headerRateLimit, headerXLimit, headerXRemaining, headerXReset,
+		} {
+			delete(res.Header, name)
+		}
+		res.Header.Del(p.cfg.TraceIDHeader)
+	}
+	return nil
+}
+
+// keepError hands an error of httputil back to Forward.
+func keepError(_ http.ResponseWriter, r *http.Request, err error) {
+	f := forwardingOf(r.Context())
+	f.err, f.ex.Upstream = err, Upstream{}
+}
+
+// ErrShuttingDown is the cause with which a request's context ends if the
+// gateway stops and cannot wait for the request any longer (see context.Cause).
 var ErrShuttingDown = errors.New("the gateway is shutting down")
 
-// forwardReason says whose fault a failed exchange was: the client's, when it
+// forwardReason returns the reason for a failed exchange: the client's, if it
 // went away or its body could not be read, else the upstream's.
 func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	var timeout net.Error
@@ -109,8 +163,8 @@ func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	case bodyErr != nil && errors.As(bodyErr, &timeout) && timeout.Timeout():
 		return RequestBodyTimeout
 	case errors.Is(bodyErr, io.ErrUnexpectedEOF):
-		// The client closed its half of the connection before its body was whole.
-		// net/http cancels the context for that, too, but an answer may be read.
+		// The client closed its half of the connection before its body was
+		// complete. net/http cancels the context, but the client may still read.
 		return RequestBodyInvalid
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ClientCanceled
@@ -136,8 +190,56 @@ func unreachable(err error) bool {
 }
 
 // brokenOff reports whether the upstream took the request, or part of it, and
-// closed the connection without an answer. It may have done what it was asked.
+// closed the connection without an answer. It may have acted on the request.
 func brokenOff(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// requestBody remembers why a request body could not be read, because the
+// transport reports that as a failure of the upstream. The transport may still
+// read while the handler returns, hence the atomic.
+type requestBody struct {
+	io.ReadCloser
+
+	failed atomic.Pointer[error]
+}
+
+// Read implements [io.Reader].
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// err returns why the body could not be read, or nil.
+func (b *requestBody) err() error {
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// copyBufferSize is what httputil allocates per response without a pool, bytes.
+const copyBufferSize = 32 << 10
+
+// bufferPool lends the buffers through which response bodies are copied. It
+// implements httputil.BufferPool.
+type bufferPool struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[copyBufferSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copyBufferSize)
+}
+
+// Put implements httputil.BufferPool.
+func (p *bufferPool) Put(b []byte) {
+	if len(b) == copyBufferSize {
+		p.pool.Put((*[copyBufferSize]byte)(b))
+	}
 }

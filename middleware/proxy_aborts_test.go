@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -14,13 +15,13 @@ import (
 
 func newSilentLog() *log.Logger { return log.New(io.Discard, "", 0) }
 
-// abortRow is an exchange that ends before the response is whole.
+// abortRow is an exchange that ends before the response is complete.
 type abortRow struct {
 	name   string
 	answer func(net.Conn)
 	client func(*testing.T, *net.TCPConn)
 	want   Reason
-	status int // as the observer learns it
+	status int // of the result
 }
 
 func abortRows() []abortRow {
@@ -35,7 +36,7 @@ func abortRows() []abortRow {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		// A clean end would let the client take half a body for a whole one.
+		// A clean end would make the client accept half a body.
 		if body, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(string(body), "half") {
 			t.Errorf("the client read %d bytes, %v", len(body), err)
 		}
@@ -86,7 +87,7 @@ func TestAborts(t *testing.T) {
 				c.server.WriteTimeout, c.pipeline.WriteTimeout = 400*time.Millisecond, 400*time.Millisecond
 			})
 			conn := dial(t, g.addr)
-			// Small buffers, so that a client that does not read is soon felt.
+			// A small buffer, so that writes to a client that does not read soon block.
 			if err := conn.SetReadBuffer(4 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -98,14 +99,14 @@ func TestAborts(t *testing.T) {
 			d := g.journal.wait(t)
 			checkReason(t, d.Outcome, row.want)
 			if d.Status != row.status || d.Stage != StageProxy || (d.Outcome.Err == nil) != (row.want == Forwarded) {
-				t.Errorf("decision %+v", d)
+				t.Errorf("result %+v", d)
 			}
 		})
 	}
 }
 
-// TestUpstreamDiesDuringUpload: the client's body could still be read, so the
-// failure is not the client's.
+// TestUpstreamDiesDuringUpload checks that the reason blames the upstream and not
+// the client, whose body could still be read.
 func TestUpstreamDiesDuringUpload(t *testing.T) {
 	upstream := newUpstreamFunc(t, func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) })
 	g := newGateway(t, upstream.url, nil)
@@ -116,8 +117,8 @@ func TestUpstreamDiesDuringUpload(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Authorization", "Bearer "+g.token)
-		// The client may fail to read the answer while it still writes: what
-		// counts is what the gateway blames.
+		// The client may fail to read the answer while it still writes; only the
+		// gateway's result counts.
 		if resp, err := g.Client().Do(r); err == nil {
 			resp.Body.Close()
 		}
@@ -128,8 +129,8 @@ func TestUpstreamDiesDuringUpload(t *testing.T) {
 	}
 }
 
-// TestRefusalBeforeTheUpload: a client that waits for 100-continue gets its
-// answer without one.
+// TestRefusalBeforeTheUpload checks that a client which waits for 100-continue gets
+// a refusal instead.
 func TestRefusalBeforeTheUpload(t *testing.T) {
 	upstream := newUpstream(t, plainOK)
 	g := newGateway(t, upstream.url, nil)
@@ -147,4 +148,62 @@ func TestRefusalBeforeTheUpload(t *testing.T) {
 	}
 	conn.Close() // lets the server stop waiting for the body
 	upstream.untouched(t)
+}
+
+// shutdownRow is a request that is ended by the stop of the gateway.
+type shutdownRow struct {
+	name   string
+	answer func(net.Conn)
+	status int // that the client gets
+	want   Reason
+}
+
+func shutdownRows() []shutdownRow {
+	block := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+	return []shutdownRow{
+		{"no answer yet", block, http.StatusServiceUnavailable, ShuttingDown},
+		{"a stream", func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+			block(conn)
+		}, http.StatusOK, ShuttingDown},
+	}
+}
+
+// TestShutdownReason checks that a request ended by the stop of the gateway is not
+// reported as cancelled by the client.
+func TestShutdownReason(t *testing.T) {
+	for _, row := range shutdownRows() {
+		t.Run(row.name, func(t *testing.T) {
+			base, stop := context.WithCancelCause(t.Context())
+			asked := make(chan struct{})
+			upstream := newUpstreamFunc(t, func(conn net.Conn) {
+				close(asked)
+				row.answer(conn)
+			})
+			g := newGateway(t, upstream.url, func(c gatewayConfig) {
+				c.server.BaseContext = func(net.Listener) context.Context { return base }
+			})
+			conn := dial(t, g.addr)
+			if _, err := io.WriteString(conn, g.head("GET / HTTP/1.1", "")); err != nil {
+				t.Fatal(err)
+			}
+			<-asked
+			reader := bufio.NewReader(conn)
+			if row.status == http.StatusOK { // wait until the stream has begun
+				if _, err := reader.Peek(1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stop(ErrShuttingDown)
+			answer, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			if answer.StatusCode != row.status {
+				t.Errorf("status %d, want %d", answer.StatusCode, row.status)
+			}
+			checkReason(t, g.journal.wait(t).Outcome, row.want)
+		})
+	}
 }

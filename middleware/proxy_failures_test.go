@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// upstreamRow is what an upstream does instead of answering, and what the
-// client is told.
+// upstreamRow is a failure of an upstream and the expected reason.
 type upstreamRow struct {
 	name   string
 	answer func(net.Conn)
@@ -30,14 +29,14 @@ func upstreamRows() []upstreamRow {
 	const switching = "HTTP/1.1 101 Switching Protocols\r\n"
 	return []upstreamRow{
 		{"refuses the connection", nil, UpstreamUnreachable},
-		{"closes without a word", says(""), UpstreamAborted},
+		{"closes without an answer", says(""), UpstreamAborted},
 		{"resets", func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }, UpstreamAborted},
 		{"is silent", func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, UpstreamTimeout},
 		{"stops in its headers", func(conn net.Conn) {
 			says("HTTP/1.1 200 OK\r\nX-A:")(conn)
 			_, _ = io.Copy(io.Discard, conn)
 		}, UpstreamTimeout},
-		{"speaks no HTTP", says("SSH-2.0-OpenSSH\r\n\r\n"), UpstreamInvalid},
+		{"does not speak HTTP", says("SSH-2.0-OpenSSH\r\n\r\n"), UpstreamInvalid},
 		{"breaks off in its headers", says("HTTP/1.1 200 OK\r\nX-A: b\r\n"), UpstreamAborted},
 		{"sends a bad length", says("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"), UpstreamInvalid},
 		{"sends two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"), UpstreamInvalid},
@@ -53,7 +52,7 @@ func upstreamRows() []upstreamRow {
 func TestUpstreamFailures(t *testing.T) {
 	for _, row := range upstreamRows() {
 		t.Run(row.name, func(t *testing.T) {
-			target := "http://127.0.0.1:1" // nobody listens on tcpmux
+			target := "http://127.0.0.1:1" // tcpmux, on which nothing listens
 			if row.answer != nil {
 				target = newUpstreamFunc(t, row.answer).url
 			}
@@ -67,7 +66,7 @@ func TestUpstreamFailures(t *testing.T) {
 	}
 }
 
-// checkRefusal holds that the client and the observer learn the same.
+// checkRefusal checks that the client and the observer get the same reason.
 func checkRefusal(t *testing.T, g *gateway, resp *http.Response, want Reason) {
 	t.Helper()
 	var problem Problem
@@ -80,7 +79,7 @@ func checkRefusal(t *testing.T, g *gateway, resp *http.Response, want Reason) {
 		t.Errorf("the client got %d %s, the observer %d %s by %s", resp.StatusCode, problem.Reason, d.Status, d.Outcome.Reason, d.Stage)
 	}
 	if d.Outcome.Err == nil {
-		t.Error("no cause was kept")
+		t.Error("the outcome has no error")
 	}
 	if got := resp.Header.Get("RateLimit"); got != `"default";r=9;t=42` {
 		t.Errorf("RateLimit %q", got)
@@ -96,8 +95,7 @@ func TestUpstreamCertificate(t *testing.T) {
 	checkRefusal(t, g, g.get(t, "/x"), UpstreamUnreachable)
 }
 
-// bodyRow is a request body that cannot be read: the client's fault, whatever
-// the transport calls it.
+// bodyRow is a request body that cannot be read.
 type bodyRow struct {
 	name   string
 	fields string
@@ -147,7 +145,7 @@ func TestBadBodies(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			checkRefusal(t, g, resp, row.want)
-			// What follows on such a connection could be anything: it is closed.
+			// The connection is closed, because its next bytes may belong to the body.
 			rest, err := io.ReadAll(reader)
 			if len(rest) != 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("after the refusal: %q, %v", rest, err)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestWirePath compares request lines as bytes on the wire: what was authorised
-// is what is forwarded, and the query is as it came.
+// TestWirePath compares raw request lines: the authorised path is forwarded, and
+// the query is unchanged.
 func TestWirePath(t *testing.T) {
 	for _, row := range []struct{ target, want string }{
 		{"/api/v1/test", "/api/v1/test"},
@@ -32,7 +32,7 @@ func TestWirePath(t *testing.T) {
 			}
 			head := upstream.seen(t)
 			if line, _, _ := strings.Cut(head, "\r\n"); line != "GET "+row.want+" HTTP/1.1" {
-				t.Errorf("the upstream saw %q, want the target %q", line, row.want)
+				t.Errorf("the upstream received %q, want the target %q", line, row.want)
 			}
 			if !strings.Contains(head, "\r\nAuthorization: Bearer "+g.token+"\r\n") {
 				t.Errorf("the client's credentials were changed: %q", head)
@@ -41,8 +41,8 @@ func TestWirePath(t *testing.T) {
 	}
 }
 
-// TestWireRefusals holds that the upstream sees nothing of what is refused, and
-// how the client is told.
+// TestWireRefusals checks the raw response to refused requests, and that the
+// upstream receives nothing.
 func TestWireRefusals(t *testing.T) {
 	upstream := newUpstream(t, plainOK)
 	g := newGateway(t, upstream.url, nil)
@@ -61,7 +61,7 @@ func TestWireRefusals(t *testing.T) {
 		{"TRACE / HTTP/1.1", "405", allow},
 		{"FOO / HTTP/1.1", "405", allow},
 		{"get / HTTP/1.1", "405", allow},
-		// What net/http itself refuses must not come through some day.
+		// net/http refuses these requests.
 		{"GET /%zz HTTP/1.1", "400", ""},
 		{"GET /a b HTTP/1.1", "400", ""},
 		{"GET relative HTTP/1.1", "400", ""},
@@ -74,8 +74,8 @@ func TestWireRefusals(t *testing.T) {
 	}
 }
 
-// TestUnauthorisedSeesNothing holds that credentials are judged before anything
-// the request asks for.
+// TestUnauthorisedSeesNothing checks that credentials are checked before the method
+// and the path.
 func TestUnauthorisedSeesNothing(t *testing.T) {
 	upstream := newUpstream(t, plainOK)
 	g := newGateway(t, upstream.url, nil)

@@ -14,15 +14,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestEventsArriveAtOnce: the upstream sends an event only after the client has
-// the one before, so buffering would end in a timeout.
+// TestEventsArriveAtOnce has an upstream that sends an event only after the client
+// has received the previous one, so buffering would end in a timeout.
 func TestEventsArriveAtOnce(t *testing.T) {
 	for _, contentType := range []string{"text/event-stream; charset=utf-8", "application/octet-stream"} {
 		t.Run(contentType, func(t *testing.T) {
 			received := make(chan struct{})
 			upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", contentType)
-				_ = http.NewResponseController(w).Flush() // the head comes first, alone
+				_ = http.NewResponseController(w).Flush() // sends the head alone
 				for {
 					select {
 					case <-received:
@@ -49,15 +49,15 @@ func TestEventsArriveAtOnce(t *testing.T) {
 	}
 }
 
-// TestStreamOutlivesWriteTimeout: the deadline is for one write, not for the
-// response; an idle stream may pause for longer than it, too.
+// TestStreamOutlivesWriteTimeout checks that the deadline is for one write and not
+// for the response. A stream may also pause for longer.
 func TestStreamOutlivesWriteTimeout(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	for name, pauses := range map[string][]time.Duration{
 		"steady":        slices.Repeat([]time.Duration{100 * time.Millisecond}, 12),
 		"idle at first": {3 * timeout, 0},
 		"idle later":    {0, 3 * timeout, 0, 3 * timeout},
-		"late and short": { // not one byte of body that could move the deadline
+		"late and short": { // no body that extends the deadline
 			3 * timeout},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,8 @@ func TestStreamOutlivesWriteTimeout(t *testing.T) {
 	}
 }
 
-// TestUpload: a body arrives whole, with its length or in chunks as it was sent.
+// TestUpload checks that a body arrives complete, with a length or in chunks as it
+// was sent.
 func TestUpload(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Length", strings.Join(append(r.TransferEncoding, r.Header.Get("Content-Length")), ""))
@@ -130,7 +131,7 @@ func TestUpload(t *testing.T) {
 			t.Errorf("trailer %v", resp.Trailer)
 		}
 		if d := g.journal.wait(t); d.Bytes != int64(len(body)) {
-			t.Errorf("%d bytes were reported", d.Bytes)
+			t.Errorf("the result has %d bytes", d.Bytes)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func TestWebSocket(t *testing.T) {
 	}))
 	t.Cleanup(upstream.Close)
 	g := newGateway(t, upstream.URL, func(c gatewayConfig) {
-		// Deadlines are for requests: a channel lives on.
+		// Deadlines do not apply after the upgrade.
 		const short = 200 * time.Millisecond
 		c.server.ReadTimeout, c.server.WriteTimeout, c.pipeline.WriteTimeout = short, short, short
 	})

@@ -12,12 +12,13 @@ type Verdict uint8
 const (
 	// Allow lets the request go on to the next stage.
 	Allow Verdict = iota + 1
-	// Deny tells the client no: the request itself is at fault.
+	// Deny refuses the request; the client is at fault.
 	Deny
-	// Fail means the gateway could not decide or could not serve: the client
-	// is not at fault.
+	// Fail means that the gateway could not decide or could not serve; the
+	// client is not at fault.
 	Fail
-	// Bypass means the gateway could not decide and policy lets it pass.
+	// Bypass means that the gateway could not decide and a policy lets the
+	// request pass.
 	Bypass
 )
 
@@ -36,7 +37,7 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// The stages' stable names, in the order in which a request meets them.
+// The stages' stable names, in the order in which they run.
 const (
 	StageAuth        = "auth"
 	StageTokenLookup = "token_lookup"
@@ -55,7 +56,7 @@ func StageNames() []string { return slices.Clone(pipelineOrder[:]) }
 // problem body's "reason".
 type Reason uint8
 
-// The reasons, in pipeline order. [Reason.Info] says what each means.
+// The reasons, in pipeline order. [Reason.Info] returns what each means.
 const (
 	ReasonNone Reason = iota
 
@@ -103,8 +104,8 @@ const (
 	reasonCount
 )
 
-// StatusClientClosedRequest is what is logged when the client went away before
-// it was answered. It is never seen by a client; the number is nginx's.
+// StatusClientClosedRequest is the status that is logged if the client went away
+// before it was answered. No client receives it; the number is nginx's.
 const StatusClientClosedRequest = 499
 
 // StageAny marks a reason that any stage can end with.
@@ -115,146 +116,80 @@ type ReasonInfo struct {
 	Name    string  // stable, snake_case
 	Stage   string  // the stage that gives this reason, or [StageAny]
 	Verdict Verdict // what it means for the request
-	Status  int     // HTTP status of the refusal; 0 where the request goes on
-	Title   string  // one sentence for people, safe to show to a client
-	Bearer  string  // RFC 6750 §3.1 error code; 401 only, may be empty
+	Status  int     // HTTP status of the refusal; 0 if the request goes on
+	Title   string  // one sentence that a client may read
+	Bearer  string  // RFC 6750 §3.1 error code; only for a 401, and may be empty
 }
 
+// reasons is the closed table of outcomes.
 var reasons = [reasonCount]ReasonInfo{
-	Authenticated: {"authenticated", StageAuth, Allow, 0, "The token's signature and claims are valid.", ""},
-	CredentialsMissing: {
-		"credentials_missing", StageAuth, Deny, http.StatusUnauthorized,
-		"The request carries no bearer token.", "",
-	},
-	CredentialsAmbiguous: {
-		"credentials_ambiguous", StageAuth, Deny, http.StatusUnauthorized,
-		"The request carries more than one Authorization header.", "invalid_request",
-	},
-	TokenTooLarge: {
-		"token_too_large", StageAuth, Deny, http.StatusUnauthorized,
-		"The bearer token is larger than this gateway accepts.", bearerInvalidToken,
-	},
-	TokenMalformed: {
-		"token_malformed", StageAuth, Deny, http.StatusUnauthorized,
-		"The bearer token is not a well-formed JWT.", bearerInvalidToken,
-	},
-	AlgorithmNotAllowed: {
-		"algorithm_not_allowed", StageAuth, Deny, http.StatusUnauthorized,
-		"The token is not signed with the algorithm this gateway accepts.", bearerInvalidToken,
-	},
-	SignatureInvalid: {
-		"signature_invalid", StageAuth, Deny, http.StatusUnauthorized,
-		"The token's signature does not verify.", bearerInvalidToken,
-	},
-	TokenExpired: {
-		"token_expired", StageAuth, Deny, http.StatusUnauthorized,
-		"The token has expired.", bearerInvalidToken,
-	},
-	TokenNotYetValid: {
-		"token_not_yet_valid", StageAuth, Deny, http.StatusUnauthorized,
-		"The token is not valid yet.", bearerInvalidToken,
-	},
-	ClaimsInvalid: {
-		"claims_invalid", StageAuth, Deny, http.StatusUnauthorized,
-		"The token lacks a required claim, or a claim has the wrong type.", bearerInvalidToken,
-	},
-	APIKeyInvalid: {
-		"api_key_invalid", StageAuth, Deny, http.StatusUnauthorized,
-		"The token's api_key claim is not a usable key.", bearerInvalidToken,
-	},
+	Authenticated:        allow(StageAuth, "authenticated", "The token's signature and claims are valid."),
+	CredentialsMissing:   badHeader("", "credentials_missing", "The request carries no bearer token."),
+	CredentialsAmbiguous: badHeader("invalid_request", "credentials_ambiguous", "The request carries more than one Authorization header."),
+	TokenTooLarge:        badToken(StageAuth, "token_too_large", "The bearer token is larger than this gateway accepts."),
+	TokenMalformed:       badToken(StageAuth, "token_malformed", "The bearer token is not a well-formed JWT."),
+	AlgorithmNotAllowed:  badToken(StageAuth, "algorithm_not_allowed", "The token is not signed with the algorithm this gateway accepts."),
+	SignatureInvalid:     badToken(StageAuth, "signature_invalid", "The token's signature does not verify."),
+	TokenExpired:         badToken(StageAuth, "token_expired", "The token has expired."),
+	TokenNotYetValid:     badToken(StageAuth, "token_not_yet_valid", "The token is not valid yet."),
+	ClaimsInvalid:        badToken(StageAuth, "claims_invalid", "The token lacks a required claim, or a claim has the wrong type."),
+	APIKeyInvalid:        badToken(StageAuth, "api_key_invalid", "The token's api_key claim is not a usable key."),
 
-	TokenFound: {"token_found", StageTokenLookup, Allow, 0, "The token's record was found and is current.", ""},
-	TokenUnknown: {
-		"token_unknown", StageTokenLookup, Deny, http.StatusUnauthorized,
-		"The token is not known to this gateway, or was revoked.", bearerInvalidToken,
-	},
-	RecordExpired: {
-		"record_expired", StageTokenLookup, Deny, http.StatusUnauthorized,
-		"The token's record has expired.", bearerInvalidToken,
-	},
-	RecordInvalid: {
-		"record_invalid", StageTokenLookup, Fail, http.StatusInternalServerError,
-		"The token's record cannot be read.", "",
-	},
-	StoreUnavailable: {
-		"store_unavailable", StageTokenLookup, Fail, http.StatusServiceUnavailable,
-		"The token store is unavailable.", "",
-	},
+	TokenFound:       allow(StageTokenLookup, "token_found", "The token's record was found and is current."),
+	TokenUnknown:     badToken(StageTokenLookup, "token_unknown", "The token is not known to this gateway, or was revoked."),
+	RecordExpired:    badToken(StageTokenLookup, "record_expired", "The token's record has expired."),
+	RecordInvalid:    fail(StageTokenLookup, 500, "record_invalid", "The token's record cannot be read."),
+	StoreUnavailable: fail(StageTokenLookup, 503, "store_unavailable", "The token store is unavailable."),
 
-	RouteAllowed: {"route_allowed", StageRouteCheck, Allow, 0, "The token's record allows this route.", ""},
-	PathAmbiguous: {
-		"path_ambiguous", StageRouteCheck, Deny, http.StatusBadRequest,
-		"The request path can be read in more than one way.", "",
-	},
-	MethodNotAllowed: {
-		"method_not_allowed", StageRouteCheck, Deny, http.StatusMethodNotAllowed,
-		"This gateway does not forward that method.", "",
-	},
-	RouteNotAllowed: {
-		"route_not_allowed", StageRouteCheck, Deny, http.StatusForbidden,
-		"The token does not allow this route.", "",
-	},
+	RouteAllowed:     allow(StageRouteCheck, "route_allowed", "The token's record allows this route."),
+	PathAmbiguous:    deny(StageRouteCheck, 400, "path_ambiguous", "The request path can be read in more than one way."),
+	MethodNotAllowed: deny(StageRouteCheck, 405, "method_not_allowed", "This gateway does not forward that method."),
+	RouteNotAllowed:  deny(StageRouteCheck, 403, "route_not_allowed", "The token does not allow this route."),
 
-	WithinLimit: {"within_limit", StageRateLimit, Allow, 0, "The request is within the token's limit.", ""},
-	RateLimited: {
-		"rate_limited", StageRateLimit, Deny, http.StatusTooManyRequests,
-		"The token's limit for this window is used up.", "",
-	},
-	LimiterUnavailable: {
-		"limiter_unavailable", StageRateLimit, Fail, http.StatusServiceUnavailable,
-		"The rate limiter is unavailable.", "",
-	},
-	LimiterBypassed: {
-		"limiter_bypassed", StageRateLimit, Bypass, 0,
-		"The rate limiter is unavailable, and policy lets the request pass uncounted.", "",
-	},
+	WithinLimit:        allow(StageRateLimit, "within_limit", "The request is within the token's limit."),
+	RateLimited:        deny(StageRateLimit, 429, "rate_limited", "The token's limit for this window is used up."),
+	LimiterUnavailable: fail(StageRateLimit, 503, "limiter_unavailable", "The rate limiter is unavailable."),
+	LimiterBypassed: bypass(StageRateLimit, "limiter_bypassed",
+		"The rate limiter is unavailable, and policy lets the request pass uncounted."),
 
-	Forwarded: {"forwarded", StageProxy, Allow, 0, "The request was forwarded and the response relayed.", ""},
-	RequestBodyInvalid: {
-		"request_body_invalid", StageProxy, Deny, http.StatusBadRequest,
-		"The request body could not be read.", "",
-	},
-	RequestBodyTimeout: {
-		"request_body_timeout", StageProxy, Deny, http.StatusRequestTimeout,
-		"The request body did not arrive in time.", "",
-	},
-	UpstreamUnreachable: {
-		"upstream_unreachable", StageProxy, Fail, http.StatusBadGateway,
-		"The upstream could not be reached.", "",
-	},
-	UpstreamTimeout: {
-		"upstream_timeout", StageProxy, Fail, http.StatusGatewayTimeout,
-		"The upstream did not answer in time.", "",
-	},
-	UpstreamInvalid: {
-		"upstream_invalid", StageProxy, Fail, http.StatusBadGateway,
-		"The upstream's answer could not be used.", "",
-	},
-	UpstreamAborted: {
-		"upstream_aborted", StageProxy, Fail, http.StatusBadGateway,
-		"The upstream broke off before its response was complete.", "",
-	},
-	ClientCanceled: {
-		"client_canceled", StageProxy, Deny, StatusClientClosedRequest,
-		"The client went away before it was answered.", "",
-	},
+	Forwarded:           allow(StageProxy, "forwarded", "The request was forwarded and the response relayed."),
+	RequestBodyInvalid:  deny(StageProxy, 400, "request_body_invalid", "The request body could not be read."),
+	RequestBodyTimeout:  deny(StageProxy, 408, "request_body_timeout", "The request body did not arrive in time."),
+	UpstreamUnreachable: fail(StageProxy, 502, "upstream_unreachable", "The upstream could not be reached."),
+	UpstreamTimeout:     fail(StageProxy, 504, "upstream_timeout", "The upstream did not answer in time."),
+	UpstreamInvalid:     fail(StageProxy, 502, "upstream_invalid", "The upstream's answer could not be used."),
+	UpstreamAborted:     fail(StageProxy, 502, "upstream_aborted", "The upstream broke off before its response was complete."),
+	ClientCanceled:      deny(StageProxy, StatusClientClosedRequest, "client_canceled", "The client went away before it was answered."),
 
-	ShuttingDown: {
-		"shutting_down", StageProxy, Fail, http.StatusServiceUnavailable,
-		"The gateway is shutting down.", "",
-	},
+	ShuttingDown: fail(StageProxy, 503, "shutting_down", "The gateway is shutting down."),
 
-	Overloaded: {
-		"overloaded", StageAny, Fail, http.StatusServiceUnavailable,
-		"The gateway is overloaded.", "",
-	},
-	Panicked: {
-		"panicked", StageAny, Fail, http.StatusInternalServerError,
-		"The gateway failed.", "",
-	},
+	Overloaded: fail(StageAny, 503, "overloaded", "The gateway is overloaded."),
+	Panicked:   fail(StageAny, 500, "panicked", "The gateway failed."),
 }
 
-const bearerInvalidToken = "invalid_token"
+func allow(stage, name, title string) ReasonInfo { return ReasonInfo{name, stage, Allow, 0, title, ""} }
+
+func bypass(stage, name, title string) ReasonInfo {
+	return ReasonInfo{name, stage, Bypass, 0, title, ""}
+}
+
+func deny(stage string, status int, name, title string) ReasonInfo {
+	return ReasonInfo{name, stage, Deny, status, title, ""}
+}
+
+func fail(stage string, status int, name, title string) ReasonInfo {
+	return ReasonInfo{name, stage, Fail, status, title, ""}
+}
+
+// badHeader denies a request for its Authorization header.
+func badHeader(code, name, title string) ReasonInfo {
+	return ReasonInfo{name, StageAuth, Deny, http.StatusUnauthorized, title, code}
+}
+
+// badToken denies a request for its token.
+func badToken(stage, name, title string) ReasonInfo {
+	return ReasonInfo{name, stage, Deny, http.StatusUnauthorized, title, "invalid_token"}
+}
 
 // Info returns the reason's row of the table.
 func (r Reason) Info() ReasonInfo {
@@ -276,7 +211,7 @@ func Reasons() []Reason {
 	return all
 }
 
-// ReasonsOf returns every reason with which a stage can end, in the same order.
+// ReasonsOf returns every reason with which a stage can end, in pipeline order.
 func ReasonsOf(stage string) []Reason {
 	return slices.DeleteFunc(Reasons(), func(r Reason) bool {
 		owner := r.Info().Stage

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestParseToken(t *testing.T) {
+func TestParseRecord(t *testing.T) {
 	rest := `,"allowed_routes":["/a"]}`
 	for _, row := range []struct {
 		name, record string
@@ -23,7 +23,7 @@ func TestParseToken(t *testing.T) {
 		{"white space", " {\n\"rate_limit\" : 1 , \"expires_at\" : 0 ,\"allowed_routes\":[ \"/a\" ]} \n", 1, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			token, err := ParseToken(testKey, []byte(row.record))
+			token, err := ParseRecord(testKey, []byte(row.record))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,8 +37,8 @@ func TestParseToken(t *testing.T) {
 	}
 }
 
-// badRecords are unreadable; each is refused as a whole, for half a record
-// could allow what its writer did not mean.
+// badRecords returns records that cannot be read. ParseRecord uses no part of
+// them.
 func badRecords() map[string]string {
 	record := func(limit, expires, routes string) string {
 		return `{"rate_limit":` + limit + `,"expires_at":` + expires + `,"allowed_routes":` + routes + `}`
@@ -70,10 +70,10 @@ func badRecords() map[string]string {
 	return bad
 }
 
-func TestParseTokenRefuses(t *testing.T) {
+func TestParseRecordRefuses(t *testing.T) {
 	for name, record := range badRecords() {
 		t.Run(name, func(t *testing.T) {
-			token, err := ParseToken(testKey, []byte(record))
+			token, err := ParseRecord(testKey, []byte(record))
 			if !errors.Is(err, ErrRecordInvalid) || token != nil {
 				t.Errorf("got %+v, %v", token, err)
 			}
@@ -81,8 +81,8 @@ func TestParseTokenRefuses(t *testing.T) {
 	}
 }
 
-// TestRecordErrorsQuoteNothing plants text that must not be repeated where
-// encoding/json would quote it.
+// TestRecordErrorsQuoteNothing checks that errors do not contain text that
+// encoding/json would quote.
 func TestRecordErrorsQuoteNothing(t *testing.T) {
 	const canary = "314159265358979"
 	for _, record := range []string{
@@ -90,13 +90,13 @@ func TestRecordErrorsQuoteNothing(t *testing.T) {
 		`{"rate_limit":1,"expires_at":"` + canary + `"}`, `{"api_key":"` + canary + `"}`,
 		`{"rate_limit":1,"expires_at":0,"allowed_routes":["` + canary + `",1]}`, `{"` + canary + `":1,"` + canary + `":2}`,
 	} {
-		_, err := ParseToken(testKey, []byte(record))
+		_, err := ParseRecord(testKey, []byte(record))
 		if err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v", record, err)
 		}
 	}
-	// One character of a record is one too many.
-	if _, err := ParseToken(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
+	// encoding/json quotes a single character too.
+	if _, err := ParseRecord(testKey, []byte(`{~}`)); err == nil || strings.Contains(err.Error(), "~") {
 		t.Errorf("%v", err)
 	}
 }
@@ -105,8 +105,35 @@ func TestRecordSizeIsExact(t *testing.T) {
 	record := `{"rate_limit":1,"expires_at":0}`
 	fits := record + strings.Repeat(" ", MaxRecordSize-len(record))
 	for extra, ok := range map[string]bool{"": true, " ": false} {
-		if _, err := ParseToken(testKey, []byte(fits+extra)); (err == nil) != ok {
+		if _, err := ParseRecord(testKey, []byte(fits+extra)); (err == nil) != ok {
 			t.Errorf("%s bytes: %v", strconv.Itoa(len(fits+extra)), err)
 		}
 	}
+}
+
+// FuzzRecord checks that no record makes ParseRecord panic, that accepted records
+// have valid fields, and that errors do not quote the record.
+func FuzzRecord(f *testing.F) {
+	for _, record := range badRecords() {
+		if len(record) < 200 { // mutating long records is slow
+			f.Add(record, uint16(len(record)/2))
+		}
+	}
+	f.Add(`{"api_key":"`+testKey+`","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z","allowed_routes":["GET /a/*"]}`, uint16(14))
+	f.Fuzz(func(t *testing.T, record string, at uint16) {
+		token, err := ParseRecord(testKey, []byte(record))
+		if (token == nil) == (err == nil) || err != nil && !errors.Is(err, ErrRecordInvalid) {
+			t.Fatalf("%q: %+v, %v", record, token, err)
+		}
+		if err == nil && (token.RateLimit < 0 || token.ExpiresAt.Year() > 9999) {
+			t.Errorf("%q was accepted: limit %d, expiry %s", record, token.RateLimit, token.ExpiresAt)
+		}
+		where := min(int(at), len(record))
+		for _, canary := range []string{"kX9qZq7w", "86753098675309"} {
+			_, err := ParseRecord(testKey, []byte(record[:where]+canary+record[where:]))
+			if err != nil && strings.Contains(err.Error(), canary) {
+				t.Errorf("the error quotes the record: %v", err)
+			}
+		}
+	})
 }

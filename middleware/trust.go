@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// TrustBoundary is the outermost handler. What a request says about its own way
-// here, and the baggage and tracestate it brings, is believed from a peer in one of the
-// networks and dropped from everybody else, before anything reads it: the
-// proxy, which rebuilds it, and the instrumentation, which would record a
-// client's word as its address.
+// TrustBoundary returns the outermost handler. It removes the header fields that
+// describe a request's origin and its trace (Forwarded, X-Forwarded-*, X-Real-Ip,
+// Baggage, Tracestate), unless the peer is in one of the networks. It runs before
+// the proxy, which extends them, and before the instrumentation, which would
+// record a client's claim as its address.
 func TrustBoundary(networks []netip.Prefix, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trusted := Trusted(networks, r.RemoteAddr)
 		for name := range r.Header {
-			if aboutTheWay(name, trusted) {
+			if untrusted(name, trusted) {
 				delete(r.Header, name)
 			}
 		}
-		// Two traceparents say two things, so neither counts (W3C Trace Context
-		// §3.2); a tracestate may come in several lines, which are one list (§3.3).
+		// More than one traceparent is invalid (W3C Trace Context §3.2). Several
+		// tracestate fields are one list (§3.3).
 		if len(r.Header["Traceparent"]) > 1 {
 			delete(r.Header, "Traceparent")
 			delete(r.Header, "Tracestate")
@@ -44,13 +44,13 @@ func TrustedNetworks(ctx context.Context) []netip.Prefix {
 	return networks
 }
 
-// aboutTheWay reports whether a header is to be dropped. Look-alikes are dropped
-// from trusted peers too: CGI and WSGI take X_Forwarded_For for X-Forwarded-For,
-// and a proxy that sets the one passes the other.
-func aboutTheWay(name string, trusted bool) bool {
+// untrusted reports whether a header field must be removed. X_Forwarded_For and
+// its like are removed for trusted peers too: CGI and WSGI read them as
+// X-Forwarded-For, and a proxy that sets X-Forwarded-For passes them on.
+func untrusted(name string, trustedPeer bool) bool {
 	switch name {
 	case "Baggage", "Tracestate", "Forwarded", "X-Real-Ip":
-		return !trusted
+		return !trustedPeer
 	}
 	if !strings.HasPrefix(name, "X") {
 		return false
@@ -59,7 +59,7 @@ func aboutTheWay(name string, trusted bool) bool {
 		like := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 		return like == "x-real-ip" || strings.HasPrefix(like, "x-forwarded-")
 	}
-	return !trusted && strings.HasPrefix(name, "X-Forwarded-")
+	return !trustedPeer && strings.HasPrefix(name, "X-Forwarded-")
 }
 
 // Trusted reports whether a peer, as http.Request.RemoteAddr names it, is in
@@ -82,10 +82,9 @@ func contain(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// ClientAddress returns where a request came from, as far as that is known: each
-// trusted proxy is asked for the peer it saw, from the nearest to the farthest,
-// up to one that is not trusted. What stands before it in X-Forwarded-For is
-// hearsay.
+// ClientAddress returns the address of the client, or "" if it is unknown. It
+// reads X-Forwarded-For from right to left, as long as the address so far is a
+// trusted proxy's; addresses further left could be forged.
 func ClientAddress(networks []netip.Prefix, r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -16,11 +17,11 @@ import (
 // what it sent, for the counts.
 func (s *stack) firstRequests(t *testing.T) []result {
 	t.Helper()
-	client := redisstore.NewMintClient(s.redis, 3*time.Second)
+	client := mint.NewClient(s.redis, 3*time.Second)
 	defer client.Close()
-	minted, err := redisstore.Mint(t.Context(), client, redisstore.MintRequest{
-		Prefix: redisstore.TokenPrefix, Secret: config.DemoSecret, Limit: 1,
-		Routes: []string{"/api/v1/test"}, TTL: time.Hour, Now: time.Now(),
+	minted, err := mint.New(t.Context(), client, mint.Request{
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 1, Routes: []string{"/api/v1/test"},
+		TTL: time.Hour, Now: time.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)

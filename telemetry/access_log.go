@@ -44,7 +44,7 @@ func newAccessLog(log *logrus.Logger) *accessLog {
 }
 
 // write writes the line of a request. It calls fields only if it writes.
-func (l *accessLog) write(d middleware.Decision, fields func() logrus.Fields) {
+func (l *accessLog) write(d middleware.Result, fields func() logrus.Fields) {
 	level := levelOf(d.Outcome.Verdict())
 	if !l.log.IsLevelEnabled(level) {
 		return
@@ -115,7 +115,7 @@ func (l *accessLog) report(key gateKey, g *gate) {
 
 // fields returns the fields of a request's line. They have the names of the
 // span's attributes.
-func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Decision) logrus.Fields {
+func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middleware.Result) logrus.Fields {
 	fields := logrus.Fields{
 		string(names.AttrMethod):   methodLabel(ex.Request.Method),
 		string(names.AttrRoute):    ex.Route,
@@ -132,7 +132,7 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 		fields[string(names.AttrKeyID)] = r.keyID(req, ex)
 	}
 	if ex.Quota.Window > 0 {
-		fields[string(names.AttrLimit)], fields[string(names.AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining
+		fields[string(names.AttrLimit)], fields[string(names.AttrRemaining)] = ex.Quota.Limit, ex.Quota.Remaining()
 		fields[string(names.AttrReset)], fields[string(names.AttrWindow)] = ex.Quota.Reset.Seconds(), ex.Quota.Window.Seconds()
 		fields[string(names.AttrSource)] = ex.Quota.Source
 	}
@@ -140,7 +140,7 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 		fields[string(names.AttrMalformedRules)] = n
 	}
 	if verdict := d.Outcome.Verdict(); d.Outcome.Err != nil && verdict != middleware.Deny {
-		fields[names.LogError] = middleware.Unquoted(d.Outcome.Err.Error())
+		fields[names.LogError] = middleware.Redact(d.Outcome.Err.Error())
 		var fault *middleware.PanicError
 		if errors.As(d.Outcome.Err, &fault) {
 			fields[names.LogStack] = string(fault.Stack)
@@ -152,10 +152,10 @@ func (r *Recorder) fields(req *requestState, ex *middleware.Exchange, d middlewa
 // malformedRules returns the number of invalid rules in the record's
 // allowed_routes, which may be the cause of a denial.
 func malformedRules(ex *middleware.Exchange) int {
-	if ex.Token == nil {
+	if ex.Record == nil {
 		return 0
 	}
-	return ex.Token.Routes.Malformed()
+	return ex.Record.Routes.Malformed()
 }
 
 // levelOf returns the log level of a verdict. Only failures are errors.

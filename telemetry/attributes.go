@@ -69,7 +69,7 @@ func (r *Recorder) appendFindings(
 	case stage == middleware.StageRateLimit && ex.Quota.Window > 0:
 		attrs = append(attrs,
 			names.AttrLimit.Int64(ex.Quota.Limit),
-			names.AttrRemaining.Int64(ex.Quota.Remaining),
+			names.AttrRemaining.Int64(ex.Quota.Remaining()),
 			names.AttrReset.Float64(ex.Quota.Reset.Seconds()),
 			names.AttrWindow.Float64(ex.Quota.Window.Seconds()),
 			names.AttrSource.String(ex.Quota.Source))
@@ -96,7 +96,7 @@ func (r *Recorder) describe(span trace.Span, req *requestState, ex *middleware.E
 }
 
 // describeServer sets the attributes and the status of the server span.
-func (r *Recorder) describeServer(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) describeServer(span trace.Span, req *requestState, ex *middleware.Exchange, d middleware.Result) {
 	attrs := req.scratch[:0]
 	attrs = append(attrs, r.stages[d.Stage].byReason[d.Outcome.Reason].attributes...)
 	if ex.Route != "" {

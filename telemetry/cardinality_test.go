@@ -25,7 +25,6 @@ const (
 	refusals   = 11 // statuses of the gateway's own: 400 401 403 405 408 429 499 500 502 503 504
 	answers    = 9  // statuses of the backend's that this test knows; a real one has some twenty
 	goErrors   = 10 // error.type of a request that got no answer
-	stages     = 5
 	verdicts   = 4
 	operations = 5 // of Redis: four commands, and _OTHER
 	redisEnds  = 5 // how they end
@@ -38,6 +37,7 @@ const maxSeries = 31_000
 
 // labelSets returns each metric's budget.
 func labelSets() map[string]int {
+	stages := len(middleware.StageNames())
 	return map[string]int{
 		names.MetricStageDuration: stages * verdicts,
 		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,8 @@ func document() string {
 		"Every span, metric and attribute of the gateway. This file is generated from `telemetry/names/catalogue.go` and\n" +
 		"`middleware/reason.go` by `go test ./telemetry -update`.\n\n" +
 		"The reason of a decision is the same word everywhere: in the answer's `reason`, the label `gateway_reason`, the\n" +
-		"attribute `gateway.reason` of the span, and the log line.\n\n")
+		"attribute `gateway.reason` of the span, and the log line. [Reasons](#reasons) lists them all.\n\n" +
+		"[OPERATING.md](OPERATING.md#telemetry) says where traces go and which requests have one.\n\n")
 	documentSpans(&b)
 	documentMetrics(&b)
 	documentAttributes(&b)
@@ -57,7 +59,8 @@ func document() string {
 		"A request is sampled by `telemetry.traces.sample_ratio`, or by a trusted caller's `traceparent`, before its first span.\n" +
 		"A sampled request is exported. Any other makes no spans; it is kept if it is refused, fails, passes by policy, is slow or\n" +
 		"is answered with a 5xx by the backend, up to `telemetry.traces.keep_per_second` of each kind, and its trace is written\n" +
-		"when it ends. The `X-Trace-Id` of a request that is neither sampled nor kept leads to no trace, only to its log line.\n")
+		"when it ends. The kinds are failures, the backend's 5xx, slow requests, and each stage's refusals. The `X-Trace-Id` of a\n" +
+		"request that is neither sampled nor kept leads to no trace, only to its log line.\n")
 	return b.String()
 }
 
@@ -104,6 +107,25 @@ func documentReasons(b *strings.Builder) {
 			stage = "any"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, levelOf(info.Verdict), info.Title)
+	}
+}
+
+// TestStagesHaveSpans checks that no stage is missing in the table of spans.
+func TestStagesHaveSpans(t *testing.T) {
+	for _, stage := range middleware.StageNames() {
+		if !slices.ContainsFunc(names.Spans(), func(s names.Span) bool { return s.Name == names.SpanPrefix+stage }) {
+			t.Errorf("telemetry/names has no span for the stage %s", stage)
+		}
+	}
+}
+
+// TestReasonsFitTheTable checks that each reason has a title that can stand in
+// a table.
+func TestReasonsFitTheTable(t *testing.T) {
+	for _, r := range middleware.Reasons() {
+		if info := r.Info(); !strings.HasSuffix(info.Title, ".") || strings.Contains(info.Title, "|") {
+			t.Errorf("%s: the title %q is no sentence, or has a column's mark", info.Name, info.Title)
+		}
 	}
 }
 

@@ -81,7 +81,7 @@ func newGatewayWith(
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: g.store}),
 		},
-		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: target, Transport: transport}),
+		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Upstream: target, Transport: transport}),
 		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
@@ -107,12 +107,14 @@ func newGatewayOn(tb testing.TB, cfg TracesConfig, client *redisstore.Client) *g
 	pipeline := middleware.NewPipeline(middleware.PipelineConfig{
 		Stages: []middleware.Stage{
 			middleware.NewAuth(middleware.AuthConfig{Algorithm: "HS256", Key: []byte(gatewaySecret)}),
-			middleware.NewTokenLookup(redisstore.NewTokens(client), nil),
+			middleware.NewTokenLookup(redisstore.NewRecords(client), nil),
 			middleware.RouteCheck{},
 			middleware.NewRateLimit(middleware.RateLimitConfig{Counter: redisstore.NewCounter(client, time.Minute, nil)}),
 		},
-		Forwarder: middleware.NewProxy(middleware.ProxyConfig{Target: &url.URL{Scheme: "http", Host: "backend:80"}, Transport: transport}),
-		Observer:  g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
+		Forwarder: middleware.NewProxy(middleware.ProxyConfig{
+			Upstream: &url.URL{Scheme: "http", Host: "backend:80"}, Transport: transport,
+		}),
+		Observer: g.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	})
 	g.handler = g.providers.Server(8080, pipeline)
 	return g

@@ -59,7 +59,7 @@ func newRigWith(t *testing.T, cfg TracesConfig, s *script, forwarder middleware.
 	cfgPipeline := middleware.PipelineConfig{
 		Forwarder: forwarder, Observer: r.recorder, TraceID: TraceID, TraceIDHeader: "X-Trace-Id",
 	}
-	for _, stage := range middleware.StageNames()[:4] {
+	for _, stage := range stagesBeforeProxy() {
 		cfgPipeline.Stages = append(cfgPipeline.Stages, scriptedStage{stage, s})
 	}
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
@@ -97,6 +97,12 @@ func (r *rig) scrape(t *testing.T, accept string) string {
 	return answer.Body.String()
 }
 
+// stagesBeforeProxy returns the names of all stages but the last.
+func stagesBeforeProxy() []string {
+	all := middleware.StageNames()
+	return all[:len(all)-1]
+}
+
 type scriptedStage struct {
 	name   string
 	script *script
@@ -105,10 +111,7 @@ type scriptedStage struct {
 func (s scriptedStage) Name() string { return s.name }
 
 func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middleware.Outcome {
-	reason := map[string]middleware.Reason{
-		middleware.StageAuth: middleware.Authenticated, middleware.StageTokenLookup: middleware.TokenFound,
-		middleware.StageRouteCheck: middleware.RouteAllowed, middleware.StageRateLimit: middleware.WithinLimit,
-	}[s.name]
+	reason := middleware.ReasonsOf(s.name)[0] // each stage's first reason lets the request go on
 	if s.script.stage == s.name {
 		reason = s.script.reason
 	}
@@ -128,7 +131,7 @@ func (s scriptedStage) Check(_ context.Context, ex *middleware.Exchange) middlew
 // quotaOf returns a quota of ten requests of which used are used.
 func quotaOf(used int64) middleware.Quota {
 	return middleware.Quota{
-		Limit: 10, Used: used, Remaining: max(0, 10-used), Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
+		Limit: 10, Used: used, Window: time.Minute, Reset: 30 * time.Second, ResetAt: time.Unix(1e9, 0),
 		Source: middleware.SourceRedis,
 	}
 }

@@ -26,7 +26,7 @@ const (
 // recorded calls. They are the same spans as those of a sampled request, with
 // the actual times and with the ids that the client and the backend received.
 // TestKeptTraceEqualsSampledTrace compares the two.
-func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) write(req *requestState, ex *middleware.Exchange, d middleware.Result) {
 	ctx := context.WithValue(context.Background(), requestKey{}, req)
 	options := []trace.SpanStartOption{
 		trace.WithTimestamp(req.began),
@@ -78,7 +78,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 			trace.WithAttributes(r.tracing.redisAttributes...))
 		if kind := redisErrorType(c.err); kind != "" {
 			span.SetAttributes(names.AttrErrorType.String(kind))
-			span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
+			span.SetStatus(codes.Error, middleware.Redact(c.err.Error()))
 		}
 		span.End(trace.WithTimestamp(ended))
 		return
@@ -89,7 +89,7 @@ func (r *Recorder) writeCall(ctx context.Context, req *requestState, c *call, st
 		trace.WithAttributes(clientAttributes(c)...))
 	if c.err != nil {
 		span.SetAttributes(semconv.ErrorType(c.err))
-		span.SetStatus(codes.Error, middleware.Unquoted(c.err.Error()))
+		span.SetStatus(codes.Error, middleware.Redact(c.err.Error()))
 	} else if ended = stageEnded; c.status >= http.StatusBadRequest {
 		span.SetStatus(codes.Error, "")
 	}

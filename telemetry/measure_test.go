@@ -112,8 +112,8 @@ type silent struct{}
 func (silent) StageStarted(ctx context.Context, _ *middleware.Exchange, _ string) context.Context {
 	return ctx
 }
-func (silent) StageEnded(context.Context, *middleware.Exchange, middleware.Step)       {}
-func (silent) RequestEnded(context.Context, *middleware.Exchange, middleware.Decision) {}
+func (silent) StageEnded(context.Context, *middleware.Exchange, middleware.Step)     {}
+func (silent) RequestEnded(context.Context, *middleware.Exchange, middleware.Result) {}
 
 // The limit of allocations for telemetry of a request that is not sampled,
 // compared with a pipeline that records nothing.
@@ -134,7 +134,7 @@ func TestAllocationsOfTelemetry(t *testing.T) {
 		r := newRig(t, TracesConfig{KeepPerSecond: row.keep}, &row.script)
 		r.recorder.lines.log.SetLevel(0)
 		cfg := middleware.PipelineConfig{Observer: silent{}, Forwarder: scriptedStage{middleware.StageProxy, &row.script}}
-		for _, stage := range middleware.StageNames()[:4] {
+		for _, stage := range stagesBeforeProxy() {
 			cfg.Stages = append(cfg.Stages, scriptedStage{stage, &row.script})
 		}
 		request := get(t)

@@ -137,7 +137,7 @@ func (r *Recorder) measure(ctx context.Context, ex *middleware.Exchange, step mi
 // RequestEnded implements [middleware.Observer]. It measures the request,
 // completes the server span or writes the trace of a kept request, and writes
 // the log line.
-func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Decision) {
+func (r *Recorder) RequestEnded(ctx context.Context, ex *middleware.Exchange, d middleware.Result) {
 	req := requestFrom(ctx)
 	series := r.routes.bounded(routeSeries{metricMethod(ex.Request.Method), ex.Route, d.Status})
 	r.served.Record(req.measuring(ctx), time.Since(req.began).Seconds(), r.series.of(series)...)

@@ -54,7 +54,7 @@ func (s *redactingSpan) SetAttributes(all ...attribute.KeyValue) {
 // SetStatus implements trace.Span.
 func (s *redactingSpan) SetStatus(code codes.Code, description string) {
 	if !s.ignoreStatus {
-		s.Span.SetStatus(code, middleware.Unquoted(description))
+		s.Span.SetStatus(code, middleware.Redact(description))
 	}
 }
 

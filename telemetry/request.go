@@ -15,7 +15,7 @@ import (
 )
 
 // maxCalls limits the recorded calls of a request. A request makes three or four.
-const maxCalls = 8
+const maxCalls = 16
 
 // requestState is the telemetry of one request. It is in the request's context,
 // and only the goroutine that serves the request uses it. It is pooled: nothing

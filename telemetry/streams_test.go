@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"testing"
 
 	"tyk_proxy/middleware"
@@ -17,20 +18,15 @@ func TestFloodDoesNotHideOtherRequests(t *testing.T) {
 		{middleware.StageRateLimit, middleware.RateLimited},
 	} {
 		*s = other
-		if n := r.send(t, 1, len(middleware.StageNames()[:stagesUpTo(other.stage)])+1); n != 1 {
+		if n := r.send(t, 1, spansUpTo(other.stage)); n != 1 {
 			t.Errorf("%s made %d traces after many denials, want 1", other.reason, n)
 		}
 	}
 }
 
-func stagesUpTo(stage string) int {
-	for i, name := range middleware.StageNames() {
-		if name == stage {
-			return i + 1
-		}
-	}
-	return 0
-}
+// spansUpTo returns how many spans a request has that ends at a stage: the
+// server's, and one for each stage it met.
+func spansUpTo(stage string) int { return 2 + slices.Index(middleware.StageNames(), stage) }
 
 // If nothing is kept, the ratio also decides about refused requests.
 func TestKeepPerSecondZero(t *testing.T) {

@@ -79,7 +79,7 @@ type RateLimit struct {
 type Upstream struct {
 	DialTimeout     Duration `json:"dial_timeout" env:"DIAL_TIMEOUT" env-description:"Time to open a connection to the backend."`
 	ResponseTimeout Duration `json:"response_timeout" env:"RESPONSE_TIMEOUT" env-description:"Time until the backend's response headers; must be shorter than server_timeouts.writeTimeout."`
-	IdleConnections int      `json:"idle_connections" env:"IDLE_CONNECTIONS" env-description:"Idle connections kept open to the backend."`
+	IdleConnections int      `json:"idle_connections" env:"IDLE_CONNECTIONS" env-description:"Idle connections kept open to the backend. If more requests than that run at once, each of the others opens a connection of its own."`
 }
 
 // Telemetry is what the gateway tells about itself and its clients.
@@ -131,7 +131,7 @@ func Default() Config {
 			DialTimeout: Duration(500 * time.Millisecond), Timeout: Duration(100 * time.Millisecond),
 		},
 		RateLimit: RateLimit{Window: seconds(60), OnError: "deny"},
-		Upstream:  Upstream{DialTimeout: seconds(2), ResponseTimeout: seconds(15), IdleConnections: 256},
+		Upstream:  Upstream{DialTimeout: seconds(2), ResponseTimeout: seconds(15), IdleConnections: 2048},
 		Telemetry: Telemetry{
 			// Empty, not nil: it must encode as [] to be readable again.
 			TrustedProxies: []string{}, TraceIDHeader: "X-Trace-Id",

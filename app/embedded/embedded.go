@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -155,11 +156,11 @@ func (e *Servers) Introduce(ctx context.Context, out io.Writer, public, metrics 
 		Addr: e.cfg.Redis.Addr, Username: e.cfg.Redis.Username, Password: string(e.cfg.Redis.Password), DB: e.cfg.Redis.DB,
 	})
 	defer func() { _ = client.Close() }() // the client has no buffered data
-	minted, err := redisstore.Mint(ctx, client, redisstore.MintRequest{
-		Prefix: redisstore.TokenPrefix,
+	minted, err := mint.New(ctx, client, mint.Request{
+		Prefix: redisstore.RecordPrefix,
 		Secret: string(e.cfg.Application.Token.JWTSecret),
 		Limit:  demoLimit,
-		Routes: redisstore.DefaultRoutes(),
+		Routes: mint.DefaultRoutes(),
 		TTL:    demoTTL,
 		Now:    time.Now(),
 	})

@@ -17,6 +17,7 @@ import (
 
 	"tyk_proxy/app/config"
 	"tyk_proxy/app/config/dotenv"
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware/redisstore"
 )
 
@@ -27,15 +28,15 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run returns the exit code: 0 when a token was minted, 1 when none was, 2
-// where the command line makes no sense.
+// run returns the exit code: 0 if a token was minted, 1 if none was, and 2 if the
+// command line is invalid.
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("token_gen", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	limit := flags.Int64("limit", 10, "requests per window")
-	prefix := flags.String("prefix", redisstore.TokenPrefix, "prefix of the record's key in Redis")
+	prefix := flags.String("prefix", redisstore.RecordPrefix, "prefix of the record's key in Redis")
 	addr := flags.String("redis", "localhost:6379", "address of Redis, host:port")
-	routes := flags.String("routes", strings.Join(redisstore.DefaultRoutes(), ",")+",", "allowed routes, comma separated")
+	routes := flags.String("routes", strings.Join(mint.DefaultRoutes(), ",")+",", "allowed routes, comma separated")
 	secret := flags.String("secret", "", "JWT signing secret (required)")
 	ttl := flags.Duration("ttl", 24*time.Hour, "life of the token")
 	switch err := flags.Parse(args); {
@@ -49,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	err := complete(flags, addr, secret, stderr)
 	if err == nil {
-		err = mint(stdout, stderr, *addr, redisstore.MintRequest{
+		err = printToken(stdout, stderr, *addr, mint.Request{
 			Prefix: *prefix, Secret: *secret, Limit: *limit, Routes: splitRoutes(*routes), TTL: *ttl, Now: time.Now(),
 		})
 	}
@@ -100,21 +101,21 @@ func splitRoutes(list string) []string {
 	return routes
 }
 
-func mint(stdout, stderr io.Writer, addr string, request redisstore.MintRequest) error {
+func printToken(stdout, stderr io.Writer, addr string, request mint.Request) error {
 	if request.Secret == "" {
 		return errors.New("-secret is missing: give it the gateway's application.token.jwt_secret (make gen does)")
 	}
-	// go-redis takes an empty address, as an unset variable gives one, for
-	// localhost:6379: the record would be in a Redis that nobody named.
+	// go-redis uses localhost:6379 if the address is empty, as from an unset
+	// variable: the record would be in a Redis that was not named.
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
 		return fmt.Errorf("-redis is %q: want host:port, such as localhost:6379", addr)
 	}
-	logging.Disable() // go-redis would report a failed dial beside the one clear line
-	client := redisstore.NewMintClient(addr, timeout)
+	logging.Disable() // go-redis would also log a failed dial
+	client := mint.NewClient(addr, timeout)
 	defer func() { _ = client.Close() }() // nothing is buffered
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	minted, err := redisstore.Mint(ctx, client, request)
+	minted, err := mint.New(ctx, client, request)
 	if err != nil {
 		return fmt.Errorf("no token minted (-redis %s): %w", addr, err)
 	}

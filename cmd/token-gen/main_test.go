@@ -20,16 +20,15 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// runMain names the environment variable that turns the test binary into the
-// program.
+// runMain is the environment variable with which the test binary runs the program.
 const runMain = "TYK_PROXY_TEST_RUN_MAIN"
 
-// runWithin is beyond every limit of the program.
+// runWithin is longer than every timeout of the program.
 const runWithin = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runMain) != "" {
-		main() // ends in os.Exit
+		main() // calls os.Exit
 	}
 	os.Exit(m.Run())
 }
@@ -61,7 +60,7 @@ func runProgram(tb testing.TB, args ...string) ending {
 	}
 }
 
-// eachRedis runs a test on the embedded run's Redis and on a real one.
+// eachRedis runs a test on miniredis and on a real Redis.
 func eachRedis(t *testing.T, test func(t *testing.T, addr string)) {
 	t.Run("miniredis", func(t *testing.T) { test(t, miniredis.RunT(t).Addr()) })
 	t.Run("redis-server", func(t *testing.T) { test(t, storetest.StartRedis(t).Addr) })
@@ -73,10 +72,11 @@ func client(tb testing.TB, addr string) *redis.Client {
 	return c
 }
 
-// newSecret returns a secret that no output may contain.
+// newSecret returns a random secret, which no output may contain.
 func newSecret() string { return rand.Text() + rand.Text() }
 
-// The flags are an interface: their names, kinds and defaults are promised.
+// TestFlags checks the names, types and defaults of the flags, on which scripts
+// depend.
 func TestFlags(t *testing.T) {
 	end := runProgram(t, "-help")
 	if end.code != 0 || end.stdout != "" {
@@ -108,7 +108,7 @@ func TestBadCommandLine(t *testing.T) {
 	}
 }
 
-// Whatever is wrong is said in one line, and nothing is left behind.
+// TestRefusals checks that a refusal is one line, and that nothing is written.
 func TestRefusals(t *testing.T) {
 	eachRedis(t, func(t *testing.T, addr string) {
 		secret := newSecret()
@@ -144,17 +144,18 @@ func checkRefusal(t *testing.T, end ending, want, secret string) {
 		t.Errorf("stderr %q, want one line with %q", end.stderr, want)
 	}
 	if strings.Contains(end.stderr, secret) {
-		t.Error("stderr shows the secret")
+		t.Error("stderr contains the secret")
 	}
 }
 
-// The printed line asks the gateway at the port that compose publishes.
+// TestGatewayPort checks that the printed command uses the port that compose
+// publishes.
 func TestGatewayPort(t *testing.T) {
 	addr, secret := miniredis.RunT(t).Addr(), newSecret()
 	for port, want := range map[string]string{"": ":8080/", "18080": ":18080/"} {
 		t.Setenv("GATEWAY_PORT", port)
 		if m := mintToken(t, "-secret", secret, "-redis", addr); !strings.Contains(m.curl, "http://localhost"+want) {
-			t.Errorf("GATEWAY_PORT=%s: the line does not ask %s", port, want)
+			t.Errorf("GATEWAY_PORT=%s: the command does not use %s", port, want)
 		}
 	}
 	t.Setenv("GATEWAY_PORT", "tcp://10.0.0.1:80")
@@ -198,14 +199,14 @@ func TestDotEnv(t *testing.T) {
 	checkRefusal(t, runProgram(t), ".env: cannot be read", secret)
 }
 
-// A Redis that does not take the record: gone, silent, closed to us, or full.
+// TestRedisFaults has a Redis that is down, silent, protected or full.
 func TestRedisFaults(t *testing.T) {
 	secret := newSecret()
 	mintAt := func(addr string) ending { return runProgram(t, "-secret", secret, "-redis", addr) }
 	for _, addr := range []string{"", "localhost", "localhost:", "redis://localhost:6379/0"} {
 		checkRefusal(t, mintAt(addr), "want host:port, such as localhost:6379", secret)
 	}
-	t.Run("gone", func(t *testing.T) {
+	t.Run("down", func(t *testing.T) {
 		redis := storetest.StartRedis(t)
 		redis.Stop()
 		checkRefusal(t, mintAt(redis.Addr), "(-redis "+redis.Addr+")", secret)
@@ -216,7 +217,7 @@ func TestRedisFaults(t *testing.T) {
 		end := mintAt(redis.Addr)
 		checkRefusal(t, end, "(-redis "+redis.Addr+")", secret)
 		if end.took > timeout+2*time.Second {
-			t.Errorf("it took %s to give up, want %s", end.took, timeout)
+			t.Errorf("the program took %s, want at most %s", end.took, timeout)
 		}
 	})
 	t.Run("password", func(t *testing.T) {

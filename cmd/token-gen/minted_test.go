@@ -22,17 +22,17 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// minted is what the program printed, line by line.
+// minted is the output of the program, line by line.
 type minted struct {
 	apiKey, storageKey, jwt, expiresAt, routes, curl string
 }
 
-// mintToken runs the program and reads its output, of which every line counts.
+// mintToken runs the program and checks every line of its output.
 func mintToken(t *testing.T, args ...string) minted {
 	t.Helper()
 	end := runProgram(t, args...)
 	if end.code != 0 || end.stderr != "" {
-		t.Fatalf("exit code %d, stderr %q; want 0 and silence", end.code, end.stderr)
+		t.Fatalf("exit code %d, stderr %q; want 0 and nothing", end.code, end.stderr)
 	}
 	var m minted
 	lines := strings.Split(end.stdout, "\n")
@@ -56,7 +56,7 @@ func mintToken(t *testing.T, args ...string) minted {
 	for i, w := range want {
 		value, ok := strings.CutPrefix(lines[i], w.prefix)
 		if !ok || w.value == nil && value != "" {
-			t.Fatalf("line %d does not read %q", i+1, w.prefix)
+			t.Fatalf("line %d does not begin with %q", i+1, w.prefix)
 		}
 		if w.value != nil {
 			*w.value = value
@@ -65,8 +65,9 @@ func mintToken(t *testing.T, args ...string) minted {
 	return m
 }
 
-// wire is a token's record, and what its JWT says besides.
-type wire struct {
+// record has the members of a record, spelled out because other programs depend on
+// them.
+type record struct {
 	APIKey    string   `json:"api_key"`
 	RateLimit int64    `json:"rate_limit"`
 	ExpiresAt string   `json:"expires_at"`
@@ -107,13 +108,13 @@ func TestMinted(t *testing.T) {
 					t.Errorf("storage_key or routes are wrong: routes %s, want %s", m.routes, test.shown)
 				}
 				if !strings.HasPrefix(m.curl, "curl ") || !strings.HasSuffix(m.curl, "-H 'Authorization: Bearer "+m.jwt+test.curl) {
-					t.Errorf("the curl line is not a request with the token to %s", test.curl)
+					t.Errorf("the curl command does not send the token to %s", test.curl)
 				}
 				expires, err := time.Parse("2006-01-02T15:04:05Z", m.expiresAt)
 				if err != nil || expires.Before(begun.Add(test.ttl)) || expires.After(ended.Add(test.ttl)) {
 					t.Errorf("expires_at %q, %v; want %s from now", m.expiresAt, err, test.ttl)
 				}
-				want := wire{APIKey: m.apiKey, RateLimit: test.limit, ExpiresAt: m.expiresAt, Routes: test.routes}
+				want := record{APIKey: m.apiKey, RateLimit: test.limit, ExpiresAt: m.expiresAt, Routes: test.routes}
 				checkRecord(t, addr, m, want, test.ttl)
 				checkJWT(t, m.jwt, secret, want, expires, test.ttl)
 			})
@@ -121,8 +122,8 @@ func TestMinted(t *testing.T) {
 	}
 }
 
-// checkRecord looks at the one key that the program may have written.
-func checkRecord(t *testing.T, addr string, m minted, want wire, ttl time.Duration) {
+// checkRecord checks the only key in Redis.
+func checkRecord(t *testing.T, addr string, m minted, want record, ttl time.Duration) {
 	t.Helper()
 	ctx, redis := context.Background(), client(t, addr)
 	if keys := redis.DBSize(ctx).Val(); keys != 1 {
@@ -132,22 +133,22 @@ func checkRecord(t *testing.T, addr string, m minted, want wire, ttl time.Durati
 	if err != nil {
 		t.Fatal("the record is not under the storage key")
 	}
-	var got wire
+	var got record
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
 	if !cmp.Equal(want, got) {
-		t.Error("the record does not say what was printed")
+		t.Error("the record differs from the output")
 	}
 	if left := redis.PTTL(ctx, m.storageKey).Val(); left > ttl || left < ttl-10*time.Second {
 		t.Errorf("the record lives %s, want %s", left, ttl)
 	}
 }
 
-func checkJWT(t *testing.T, text, secret string, want wire, expires time.Time, ttl time.Duration) {
+func checkJWT(t *testing.T, text, secret string, want record, expires time.Time, ttl time.Duration) {
 	t.Helper()
 	var claims struct {
-		wire
+		record
 		jwt.RegisteredClaims
 	}
 	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt(), jwt.WithExpirationRequired()).
@@ -155,8 +156,8 @@ func checkJWT(t *testing.T, text, secret string, want wire, expires time.Time, t
 	if err != nil {
 		t.Fatalf("the JWT does not verify with the secret: %v", err)
 	}
-	if !cmp.Equal(want, claims.wire) {
-		t.Error("the JWT's claims are not the record's members")
+	if !cmp.Equal(want, claims.record) {
+		t.Error("the JWT's claims differ from the record")
 	}
 	issued := claims.IssuedAt
 	if !claims.RegisteredClaims.ExpiresAt.Equal(expires) || issued == nil || !issued.Equal(expires.Add(-ttl)) {
@@ -172,15 +173,15 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// A gateway with the same secret and Redis takes the token; one with another
-// secret does not.
+// TestMintedTokenWorks checks that a gateway with the same secret and Redis accepts
+// the token, and that one with another secret does not.
 func TestMintedTokenWorks(t *testing.T) {
 	addr, secret := storetest.StartRedis(t).Addr, newSecret()
 	token := mintToken(t, "-secret", secret, "-redis", addr, "-limit", "1", "-routes", "GET /files/*")
-	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	t.Cleanup(backend.Close)
-	gateway := startGateway(t, backend.URL, addr, secret)
-	other := startGateway(t, backend.URL, addr, newSecret())
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(upstream.Close)
+	gateway := startGateway(t, upstream.URL, addr, secret)
+	other := startGateway(t, upstream.URL, addr, newSecret())
 	for _, step := range []struct {
 		url    string
 		status int
@@ -207,13 +208,13 @@ func TestMintedTokenWorks(t *testing.T) {
 }
 
 // startGateway runs a gateway in this process and returns its URL.
-func startGateway(t *testing.T, target, redis, secret string) string {
+func startGateway(t *testing.T, upstream, redis, secret string) string {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Application.TargetHost, cfg.Application.Port, cfg.Monitoring.Port = target, 0, 0
+	cfg.Application.TargetHost, cfg.Application.Port, cfg.Monitoring.Port = upstream, 0, 0
 	cfg.Application.Token.JWTSecret = config.Secret(secret)
 	cfg.Redis.Addr, cfg.Redis.Timeout = redis, config.Duration(time.Second)
-	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // no test runs across its end, except at midnight
+	cfg.RateLimit.Window = config.Duration(24 * time.Hour) // so that no window ends during the test, except at midnight
 	cfg.Log = config.Log{Level: "Info", Format: "json"}
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -242,8 +243,8 @@ func startGateway(t *testing.T, target, redis, secret string) string {
 	}
 }
 
-// servingLine picks from a gateway's log, which comes in batches of lines, where
-// it serves.
+// servingLine finds the gateway's address in its log, which comes in batches of
+// lines.
 type servingLine struct{ addr chan string }
 
 func (s *servingLine) Write(lines []byte) (int, error) {

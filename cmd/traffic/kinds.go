@@ -10,6 +10,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
 
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 )
@@ -46,7 +47,7 @@ type tokens struct {
 
 // prepare mints the tokens and returns the mix.
 func prepare(ctx context.Context, s settings) ([]kind, error) {
-	client := redisstore.NewMintClient(s.redis, 5*time.Second)
+	client := mint.NewClient(s.redis, 5*time.Second)
 	defer func() { _ = client.Close() }() // the client has no buffered data
 	t := tokens{secret: s.secret}
 	// Each token has a record in Redis. change then deletes or breaks some of them.
@@ -65,8 +66,8 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 			return client.SetArgs(ctx, key, `{"rate_limit":"many"}`, redis.SetArgs{KeepTTL: true}).Err()
 		}},
 	} {
-		minted, err := redisstore.Mint(ctx, client, redisstore.MintRequest{
-			Prefix: redisstore.TokenPrefix, Secret: s.secret, Limit: token.limit, Routes: []string{route}, TTL: tokenTTL, Now: time.Now(),
+		minted, err := mint.New(ctx, client, mint.Request{
+			Prefix: redisstore.RecordPrefix, Secret: s.secret, Limit: token.limit, Routes: []string{route}, TTL: tokenTTL, Now: time.Now(),
 		})
 		if err == nil && token.change != nil {
 			err = token.change(minted.StorageKey)

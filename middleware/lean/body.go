@@ -12,18 +12,18 @@ var (
 	errBodyClosed  = errors.New("read on closed response body")
 )
 
-// body is a response's body. It owns the connection until the body was read to
-// its end or closed, and never touches it after. Close may be called while a
+// body is a response's body. It owns the connection until the body is read to its
+// end or closed, and does not use it after that. Close may be called while a
 // Read waits.
 type body struct {
 	conn *conn
-	ctx  context.Context // the request's: its end ends the body
+	ctx  context.Context // of the request; its end ends the body
 	stop func() bool     // ends the watch over ctx; nil if there is none
 	keep bool            // the connection may be used again
-	src  io.ReadCloser   // net/http's; its Close would read all that is left, and is not used
+	src  io.ReadCloser   // net/http's; its Close is not used because it reads all that is left
 
 	mu  sync.Mutex // guards err
-	err error      // what further reads return; not nil once conn is not ours
+	err error      // of further reads; not nil once the body does not own conn
 }
 
 // Read implements [io.Reader].
@@ -41,9 +41,9 @@ func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.err != nil: // closed meanwhile
+	case b.err != nil: // closed during the read
 		err = b.err
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF is not the end of the body
 		b.err = err
 		b.release(b.keep)
 	default:
@@ -53,8 +53,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements [io.Closer]. A body that was not read to its end takes its
-// connection along.
+// Close implements [io.Closer]. It closes the connection if the body was not
+// read to its end.
 func (b *body) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,8 +65,8 @@ func (b *body) Close() error {
 	return nil
 }
 
-// fail closes the connection and returns why: the context's end explains every
-// other error.
+// fail closes the connection and returns the cause: that of the context if it has
+// ended, else err.
 func (b *body) fail(err error) error {
 	b.release(false)
 	if b.ctx.Err() != nil {
@@ -75,11 +75,11 @@ func (b *body) fail(err error) error {
 	return err
 }
 
-// release returns the connection to the pool, or closes it. What came behind
-// the response is nobody's answer, so the connection is not used again.
+// release returns the connection to the pool, or closes it. A connection with
+// unread bytes is closed: no request waits for them.
 func (b *body) release(keep bool) {
 	c := b.conn
-	// If stop comes too late, c is being closed.
+	// If stop returns false, the context has ended and c is being closed.
 	watched := b.stop == nil || b.stop()
 	if keep && watched && c.err == nil && c.raw != nil && c.br.Buffered() == 0 && c.pool.put(c) {
 		return

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Where the origin stops, and what its caller is told when time is up.
+// TestTimeouts checks the errors if the upstream stops at several points.
 func TestTimeouts(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, row := range []struct {
@@ -38,14 +38,14 @@ func TestTimeouts(t *testing.T) {
 			}, "canceled"},
 		} {
 			t.Run(row.name, func(t *testing.T) {
-				o := newOrigin(t, always(row.begun, false))
+				o := newUpstream(t, always(row.begun, false))
 				transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = row.header })
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
 				if row.end != nil {
 					ctx, cancel = row.end(ctx)
 				}
 				defer cancel()
-				if got := ask(t, transport, ctx, "", o.url); got != row.want {
+				if got := ask(ctx, t, transport, "", o.url); got != row.want {
 					t.Errorf("got %s, want %s", got, row.want)
 				}
 				if o.accepted.Load() > 0 {
@@ -72,22 +72,22 @@ func withCause(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { cancel(nil) }
 }
 
-// The header timeout ends with the headers, on a reused connection too, and
-// does not spoil an idle one.
+// TestHeaderTimeoutIsForHeaders checks that the header timeout does not apply to the
+// body, also on a reused connection, and that idle connections are kept.
 func TestHeaderTimeoutIsForHeaders(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
-				io.WriteString(c, hi[:len(hi)-1])
+				_, _ = io.WriteString(c, hi[:len(hi)-1])
 				if o.requests.Load() == 2 {
 					time.Sleep(150 * time.Millisecond)
 				}
-				io.WriteString(c, "i")
+				_, _ = io.WriteString(c, "i")
 			}
 		})
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
 		for range 3 {
-			if got := ask(t, transport, t.Context(), "POST", o.url); got != `200 "hi"` {
+			if got := ask(t.Context(), t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Errorf("got %s", got)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -98,33 +98,34 @@ func TestHeaderTimeoutIsForHeaders(t *testing.T) {
 	})
 }
 
-// A timeout on a reused connection is not repeated.
+// TestTimeoutIsNotRetried checks that a timeout on a reused connection is not
+// retried.
 func TestTimeoutIsNotRetried(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
 				if o.requests.Load() == 1 {
-					io.WriteString(c, hi)
+					_, _ = io.WriteString(c, hi)
 				}
 			}
 		})
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = 50 * time.Millisecond })
-		ask(t, transport, t.Context(), "", o.url)
-		if got := ask(t, transport, t.Context(), "", o.url); got != "timeout" || o.requests.Load() != 2 {
+		ask(t.Context(), t, transport, "", o.url)
+		if got := ask(t.Context(), t, transport, "", o.url); got != "timeout" || o.requests.Load() != 2 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
 }
 
-// A request that ended in time must not have its connection closed under the
-// next one when its context is cancelled afterwards.
+// TestCancelAfterTheEnd checks that cancelling the context of a request that has
+// ended does not close the connection, which the next request uses.
 func TestCancelAfterTheEnd(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always(hi, false))
+		o := newUpstream(t, always(hi, false))
 		transport := newTransport(t, o.url, nil)
 		for range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
-			if got := ask(t, transport, ctx, "POST", o.url); got != `200 "hi"` {
+			if got := ask(ctx, t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Fatalf("got %s", got)
 			}
 			go cancel()
@@ -137,23 +138,23 @@ func TestCancelAfterTheEnd(t *testing.T) {
 
 func TestDialFailures(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		refused := newOrigin(t, always(hi, false))
+		refused := newUpstream(t, always(hi, false))
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		url := "http://" + listener.Addr().String()
 		listener.Close()
-		if got := ask(t, newTransport(t, url, nil), t.Context(), "", url); got != "dial" {
+		if got := ask(t.Context(), t, newTransport(t, url, nil), "", url); got != "dial" {
 			t.Errorf("refused: got %s", got)
 		}
 		hang := func(f *http.Transport) {
 			dialer := &net.Dialer{Timeout: 50 * time.Millisecond}
 			f.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, "192.0.2.1:80") // TEST-NET: nobody answers
+				return dialer.DialContext(ctx, network, "192.0.2.1:80") // TEST-NET-1 never answers (RFC 5737)
 			}
 		}
-		if got := ask(t, newTransport(t, refused.url, hang), t.Context(), "", refused.url); got != "dial" {
+		if got := ask(t.Context(), t, newTransport(t, refused.url, hang), "", refused.url); got != "dial" {
 			t.Errorf("dial timeout: got %s", got)
 		}
 		wait := func(f *http.Transport) {
@@ -164,34 +165,34 @@ func TestDialFailures(t *testing.T) {
 		}
 		ctx, cancel := soon(t.Context())
 		defer cancel()
-		if got := ask(t, newTransport(t, refused.url, wait), ctx, "", refused.url); got != "canceled" {
+		if got := ask(ctx, t, newTransport(t, refused.url, wait), "", refused.url); got != "canceled" {
 			t.Errorf("canceled while dialling: got %s", got)
 		}
 	})
 }
 
-// A whole body that was received before the cancellation may still be read; its
-// connection is gone, though.
+// TestCancelBeforeBufferedBodyIsRead checks that a body which was received before
+// the cancellation can be read, and that its connection is closed.
 func TestCancelBeforeBufferedBodyIsRead(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always(hi, false))
+		o := newUpstream(t, always(hi, false))
 		transport := newTransport(t, o.url, nil)
 		for range 2 {
 			ctx, cancel := context.WithCancel(t.Context())
-			res, err := transport.RoundTrip(request(t, ctx, "POST", o.url))
+			res, err := transport.RoundTrip(request(ctx, t, "POST", o.url))
 			cancel()
 			o.clientClosed(t)
-			if got := told(res, err); got != `200 "hi"` && got != `200 "" of 2 canceled` {
+			if got := describe(res, err); got != `200 "hi"` && got != `200 "" of 2 canceled` {
 				t.Errorf("got %s", got)
 			}
 		}
 	})
 }
 
-// A cancellation that has begun may close the connection at any moment, also
-// after the body's end: the connection must not wait for the next request.
+// TestCancelDuringRelease checks that a connection is not kept once its
+// cancellation has begun, which may close it at any time.
 func TestCancelDuringRelease(t *testing.T) {
-	o := newOrigin(t, always(hi, false))
+	o := newUpstream(t, always(hi, false))
 	transport := newLean(t, o.url, nil)
 	for begun, kept := range map[bool]bool{false: true, true: false} {
 		c, err := transport.connect(t.Context())

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// conn is a connection to the origin. It is one goroutine's at a time, except
-// for abort, which any may call.
+// conn is a connection to the upstream. One goroutine at a time uses it; only
+// abort may be called at any time.
 type conn struct {
 	nc    net.Conn
 	br    *bufio.Reader
@@ -23,22 +23,22 @@ type conn struct {
 	pool  *pool
 	abort func() // nc.Close, made once
 
-	raw   syscall.RawConn // nil if nc has none; then it is not reused
+	raw   syscall.RawConn // nil if nc has none; then nc is not reused
 	probe func(fd uintptr)
 	one   [1]byte
-	quiet bool // what probe found
+	quiet bool // result of probe
 
 	readLimit int64 // bytes that may still be read
 	written   int64 // bytes of the current request
 	answered  bool  // a byte of the current response was received
-	err       error // of the last read or write; if not nil, never to be reused
+	err       error // of the last read or write; if not nil, c is not reused
 	reused    bool
 	idleSince time.Time
 }
 
 func newConn(nc net.Conn, p *pool, readSize, writeSize int) *conn {
-	c := &conn{nc: nc, pool: p, abort: func() { nc.Close() }}
-	const size = 4 << 10 // as net/http
+	c := &conn{nc: nc, pool: p, abort: func() { _ = nc.Close() }} // nothing is buffered
+	const size = 4 << 10                                          // as net/http
 	if readSize <= 0 {
 		readSize = size
 	}
@@ -54,7 +54,7 @@ func newConn(nc net.Conn, p *pool, readSize, writeSize int) *conn {
 	return c
 }
 
-// Read implements [io.Reader] for br. It bounds the heads of responses.
+// Read implements [io.Reader] for br. It bounds the size of response heads.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.readLimit <= 0 {
 		return 0, errHeadTooLong
@@ -98,8 +98,8 @@ func (c *conn) readHead(req *http.Request, trace *httptrace.ClientTrace, limit i
 }
 
 // mayRetry reports whether req, which failed on this connection, may be sent
-// again on a fresh one: the origin closed the connection while it was idle, and
-// it has not begun to answer. A timeout is no such case.
+// again on a fresh one: if the upstream closed the connection while it was idle,
+// and has not begun to answer. A timeout is not retried.
 func (c *conn) mayRetry(req *http.Request) bool {
 	if c.err == nil || errors.Is(c.err, os.ErrDeadlineExceeded) || req.Context().Err() != nil {
 		return false
@@ -107,11 +107,11 @@ func (c *conn) mayRetry(req *http.Request) bool {
 	return c.reused && !c.answered && (c.written == 0 || replayable(req))
 }
 
-// isQuiet reports whether an idle connection is still open and nothing came on
-// it. Nobody waits in a read while it is idle, so this is asked before reuse.
+// isQuiet reports whether an idle connection is still open and has nothing to
+// read. No goroutine reads from idle connections, so get calls it before reuse.
 func (c *conn) isQuiet() bool {
 	c.quiet = false
-	// Control, unlike Read, does not mind the deadline of the last request.
+	// Control, unlike Read, ignores the deadline of the last request.
 	return c.raw.Control(c.probe) == nil && c.quiet
 }
 
@@ -123,7 +123,7 @@ func (c *conn) traceInfo() httptrace.GotConnInfo {
 	return info
 }
 
-// timeoutError is what http.Transport returns in its place.
+// timeoutError mirrors the error of http.Transport.
 type timeoutError struct{}
 
 func (timeoutError) Error() string     { return "timeout awaiting response headers" }
@@ -131,8 +131,8 @@ func (timeoutError) Timeout() bool     { return true }
 func (timeoutError) Temporary() bool   { return true }
 func (timeoutError) Is(err error) bool { return err == context.DeadlineExceeded }
 
-// explain returns err, or that the deadline passed: the parser, which takes
-// what it has for the whole line then, may complain about that.
+// explain returns timeoutError if the deadline has passed, else err: the parser
+// reports a line that was cut off by the deadline as malformed.
 func (c *conn) explain(err error) error {
 	if errors.Is(c.err, os.ErrDeadlineExceeded) {
 		return timeoutError{}

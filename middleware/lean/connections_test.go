@@ -15,15 +15,15 @@ import (
 
 const hi = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
-// The origin closes an idle connection: whether that is noticed before the
-// next request is sent or only then, a request that may be repeated succeeds.
+// TestClosedWhileIdle checks that a replayable request succeeds if the upstream has
+// closed the idle connection, noticed before or after the request was sent.
 func TestClosedWhileIdle(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, wait := range []time.Duration{0, 20 * time.Millisecond} {
-			o := newOrigin(t, always(hi, true))
+			o := newUpstream(t, always(hi, true))
 			transport := newTransport(t, o.url, nil)
 			for range 20 {
-				if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
+				if got := ask(t.Context(), t, transport, "", o.url); got != `200 "hi"` {
 					t.Errorf("got %s", got)
 				}
 				time.Sleep(wait)
@@ -32,20 +32,20 @@ func TestClosedWhileIdle(t *testing.T) {
 	})
 }
 
-// silent answers the first request of its first connection. It reads what
-// comes after that and closes the connection, so that the client cannot know
-// whether it was acted upon.
-func silent(first string) func(*origin, net.Conn, *bufio.Reader) {
-	return func(o *origin, c net.Conn, r *bufio.Reader) {
+// silent answers the first request of its first connection. It reads the next
+// request and closes the connection, so that the client cannot know whether the
+// upstream acted on the request.
+func silent(first string) func(*upstream, net.Conn, *bufio.Reader) {
+	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		if o.accepted.Load() > 1 {
 			always(hi, false)(o, c, r)
 			return
 		}
 		if o.next(r) {
-			io.WriteString(c, hi)
+			_, _ = io.WriteString(c, hi)
 		}
 		if o.next(r) {
-			io.WriteString(c, first)
+			_, _ = io.WriteString(c, first)
 		}
 	}
 }
@@ -59,16 +59,16 @@ func TestRetry(t *testing.T) {
 			{"GET", "", "H", "invalid"}, {"GET", "", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", "unexpected EOF"},
 		} {
 			t.Run(row.method+row.key+row.begun, func(t *testing.T) {
-				o := newOrigin(t, silent(row.begun))
+				o := newUpstream(t, silent(row.begun))
 				transport := newTransport(t, o.url, nil)
-				if got := ask(t, transport, t.Context(), "GET", o.url); got != `200 "hi"` {
+				if got := ask(t.Context(), t, transport, "GET", o.url); got != `200 "hi"` {
 					t.Fatalf("got %s", got)
 				}
-				r := request(t, t.Context(), row.method, o.url)
+				r := request(t.Context(), t, row.method, o.url)
 				if row.key != "" {
 					r.Header.Set(row.key, "1")
 				}
-				if got := told(transport.RoundTrip(r)); got != row.want {
+				if got := describe(transport.RoundTrip(r)); got != row.want {
 					t.Errorf("got %s, want %s", got, row.want)
 				}
 				sent := int64(2)
@@ -76,44 +76,46 @@ func TestRetry(t *testing.T) {
 					sent = 3
 				}
 				if n := o.requests.Load(); n != sent {
-					t.Errorf("the origin saw %d requests, want %d", n, sent)
+					t.Errorf("the upstream saw %d requests, want %d", n, sent)
 				}
 			})
 		}
 	})
 }
 
-// A fresh connection that ends without an answer is no reason to repeat.
+// TestNoRetryOnFreshConnection checks that a request is not retried if a fresh
+// connection ends without an answer.
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, _ net.Conn, r *bufio.Reader) { o.next(r) })
-		if got := ask(t, newTransport(t, o.url, nil), t.Context(), "", o.url); got != "EOF" || o.requests.Load() != 1 {
+		o := newUpstream(t, func(o *upstream, _ net.Conn, r *bufio.Reader) { o.next(r) })
+		if got := ask(t.Context(), t, newTransport(t, o.url, nil), "", o.url); got != "EOF" || o.requests.Load() != 1 {
 			t.Errorf("got %s after %d requests", got, o.requests.Load())
 		}
 	})
 }
 
-// An origin that has seen enough answers before it has read the request.
+// TestEarlyAnswer has an upstream that answers before it has read the request.
 func TestEarlyAnswer(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
-			r.ReadByte()
-			io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
+			_, _ = r.ReadByte()
+			_, _ = io.WriteString(c, "HTTP/1.1 431 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 			o.next(r)
 			o.next(r)
 		})
-		r := request(t, t.Context(), "", o.url)
+		r := request(t.Context(), t, "", o.url)
 		r.Header.Set("X", strings.Repeat("x", 30<<10))
-		if got := told(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
+		if got := describe(newTransport(t, o.url, nil).RoundTrip(r)); got != `431 ""` {
 			t.Errorf("got %s", got)
 		}
 		o.clientClosed(t)
 	})
 }
 
-// A connection that cannot be looked at while it is idle is not kept.
+// TestConnectionWithoutDescriptor checks that a connection which cannot be checked
+// while it is idle is not kept.
 func TestConnectionWithoutDescriptor(t *testing.T) {
-	o := newOrigin(t, always(hi, false))
+	o := newUpstream(t, always(hi, false))
 	transport := newLean(t, o.url, func(f *http.Transport) {
 		f.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, address)
@@ -121,26 +123,27 @@ func TestConnectionWithoutDescriptor(t *testing.T) {
 		}
 	})
 	for range 2 {
-		if got := ask(t, transport, t.Context(), "", o.url); got != `200 "hi"` {
+		if got := ask(t.Context(), t, transport, "", o.url); got != `200 "hi"` {
 			t.Errorf("got %s", got)
 		}
 		o.clientClosed(t)
 	}
 }
 
-// What the origin says unasked is never the answer to the next request.
+// TestUnsolicitedResponse checks that an unsolicited response is not the answer to
+// the next request.
 func TestUnsolicitedResponse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+		o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 			for o.next(r) {
-				io.WriteString(c, hi)
+				_, _ = io.WriteString(c, hi)
 				time.Sleep(5 * time.Millisecond)
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
 			}
 		})
 		transport := newTransport(t, o.url, nil)
 		for range 5 {
-			if got := ask(t, transport, t.Context(), "POST", o.url); got != `200 "hi"` {
+			if got := ask(t.Context(), t, transport, "POST", o.url); got != `200 "hi"` {
 				t.Errorf("got %s", got)
 			}
 			time.Sleep(30 * time.Millisecond)
@@ -151,13 +154,13 @@ func TestUnsolicitedResponse(t *testing.T) {
 	})
 }
 
-// A body that was not read to its end takes its connection along.
+// TestUnreadBody checks that closing an unread body closes the connection.
 func TestUnreadBody(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false))
+		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", false))
 		transport := newTransport(t, o.url, nil)
 		for _, n := range []int64{0, 1, 4} {
-			res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
+			res, err := transport.RoundTrip(request(t.Context(), t, "", o.url))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,11 +178,11 @@ func TestUnreadBody(t *testing.T) {
 	})
 }
 
-// Close ends a Read that waits.
+// TestCloseDuringRead checks that Close ends a Read that waits.
 func TestCloseDuringRead(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false))
-		res, err := newTransport(t, o.url, nil).RoundTrip(request(t, t.Context(), "", o.url))
+		o := newUpstream(t, always("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false))
+		res, err := newTransport(t, o.url, nil).RoundTrip(request(t.Context(), t, "", o.url))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +194,7 @@ func TestCloseDuringRead(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		res.Body.Close()
 		if err := <-read; err == nil {
-			t.Error("the read found an end")
+			t.Error("the read returned no error")
 		}
 		o.clientClosed(t)
 	})
@@ -203,11 +206,11 @@ func TestIdleConnections(t *testing.T) {
 		for _, row := range []struct{ most, perHost, kept int }{{100, 3, 3}, {3, 100, 3}, {0, 100, callers}, {0, 0, 2}} {
 			var together sync.WaitGroup
 			together.Add(callers)
-			o := newOrigin(t, func(o *origin, c net.Conn, r *bufio.Reader) {
+			o := newUpstream(t, func(o *upstream, c net.Conn, r *bufio.Reader) {
 				for o.next(r) {
 					together.Done()
 					together.Wait()
-					io.WriteString(c, hi)
+					_, _ = io.WriteString(c, hi)
 				}
 			})
 			transport := newTransport(t, o.url, func(f *http.Transport) {
@@ -215,7 +218,7 @@ func TestIdleConnections(t *testing.T) {
 			})
 			var all sync.WaitGroup
 			for range callers {
-				all.Go(func() { ask(t, transport, context.Background(), "", o.url) })
+				all.Go(func() { ask(context.Background(), t, transport, "", o.url) })
 			}
 			all.Wait()
 			time.Sleep(50 * time.Millisecond)
@@ -230,22 +233,23 @@ func TestIdleConnections(t *testing.T) {
 	})
 }
 
-// Nothing is left once the connections are closed, those too that come back later.
+// TestCloseIdleConnections checks that no connection and no goroutine remains,
+// including connections that are released later.
 func TestCloseIdleConnections(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always(hi, false))
+		o := newUpstream(t, always(hi, false))
 		before := runtime.NumGoroutine()
 		transport := newTransport(t, o.url, nil).(interface {
 			http.RoundTripper
 			CloseIdleConnections()
 		})
-		ask(t, transport, t.Context(), "", o.url)
-		res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
+		ask(t.Context(), t, transport, "", o.url)
+		res, err := transport.RoundTrip(request(t.Context(), t, "", o.url))
 		if err != nil {
 			t.Fatal(err)
 		}
 		transport.CloseIdleConnections()
-		io.ReadAll(res.Body)
+		_, _ = io.ReadAll(res.Body)
 		o.clientClosed(t)
 		for range 100 {
 			if runtime.NumGoroutine() <= before {

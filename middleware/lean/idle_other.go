@@ -2,8 +2,8 @@
 
 package lean
 
-// idleChecked is false: an idle connection cannot be looked at without waiting,
-// so every request goes to the fallback.
+// idleChecked is false: a read from an idle connection would block, so every
+// request goes to the fallback.
 const idleChecked = false
 
 func (*conn) readNothing(uintptr) {}

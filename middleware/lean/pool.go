@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pool keeps idle connections. The one used last is used first, so that what a
-// burst left over grows old and is closed.
+// pool keeps idle connections. It returns the connection that was used last, so
+// that those left over from a burst expire.
 type pool struct {
 	limit   int           // connections
 	timeout time.Duration // 0 means none
@@ -26,7 +26,7 @@ func (p *pool) get() *conn {
 		if c == nil {
 			return nil
 		}
-		// The timer may be late, above all if the machine was asleep.
+		// The timer may be late, for example after the machine was suspended.
 		if (p.timeout == 0 || time.Since(c.idleSince) < p.timeout) && c.isQuiet() {
 			c.reused = true
 			return c
@@ -64,7 +64,7 @@ func (p *pool) put(c *conn) bool {
 	return true
 }
 
-// arm has expire called after d. The caller holds mu.
+// arm schedules expire after d. The caller holds mu.
 func (p *pool) arm(d time.Duration) {
 	p.armed = true
 	if p.timer == nil {
@@ -74,8 +74,8 @@ func (p *pool) arm(d time.Duration) {
 	p.timer.Reset(d)
 }
 
-// expire closes what was idle for too long. One timer serves all connections,
-// and runs only while there are any.
+// expire closes connections that were idle for too long. One timer serves all
+// connections and runs only while there are any.
 func (p *pool) expire() {
 	p.mu.Lock()
 	now := time.Now()

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Many clients of one proxy, some of which go away in the middle: everyone
-// else gets his own answer, whole.
+// TestConcurrentUse has many clients of one proxy, some of which cancel. All others
+// must get their own complete answers.
 func TestConcurrentUse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,13 +59,13 @@ func TestConcurrentUse(t *testing.T) {
 	})
 }
 
-// What a proxied exchange costs the transport alone.
+// BenchmarkRoundTrip measures one exchange without a proxy around it.
 func BenchmarkRoundTrip(b *testing.B) {
-	o := newOrigin(b, always(hi, false))
+	o := newUpstream(b, always(hi, false))
 	transport := newLean(b, o.url, func(f *http.Transport) { f.ResponseHeaderTimeout = time.Minute })
 	for name, rt := range map[string]http.RoundTripper{"nethttp": transport.fallback, "lean": transport} {
 		b.Run(name, func(b *testing.B) {
-			r := request(b, b.Context(), "GET", o.url+"/a/b")
+			r := request(b.Context(), b, "GET", o.url+"/a/b")
 			r.Header.Set("User-Agent", "")
 			b.ReportAllocs()
 			for b.Loop() {
@@ -82,11 +82,11 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// What looking at an idle connection costs each request.
+// BenchmarkIdleCheck measures the check of an idle connection.
 func BenchmarkIdleCheck(b *testing.B) {
-	o := newOrigin(b, always(hi, false))
+	o := newUpstream(b, always(hi, false))
 	transport := newLean(b, o.url, nil)
-	ask(b, transport, b.Context(), "", o.url)
+	ask(b.Context(), b, transport, "", o.url)
 	c := transport.idle.pop()
 	defer c.abort()
 	b.ReportAllocs()

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// maxHead bounds the request heads that are served here, in bytes. A head of
-// this size fits into the kernel's buffers, so that writing it does not wait
-// for an origin that answers before it reads, and nobody has to read meanwhile.
+// maxHead bounds the request heads that are sent here, in bytes. A head of this
+// size fits into the kernel's buffers: writing it does not block if the upstream
+// answers before it reads, so no second goroutine has to read.
 const maxHead = 32 << 10
 
-// serves reports whether req is served here. What http.Transport would refuse
-// is not: the fallback returns the error.
+// serves reports whether req is sent here. A request that http.Transport would
+// refuse is not: the fallback returns the error.
 func (t *Transport) serves(req *http.Request) bool {
 	switch {
 	case !t.enabled,
@@ -38,8 +38,8 @@ func (t *Transport) serves(req *http.Request) bool {
 	return size <= maxHead
 }
 
-// replayable reports whether a request may be sent again although the origin
-// may have seen it: the rule of net/http.
+// replayable reports whether a request may be sent again although the upstream
+// may have seen it. The rule is that of net/http.
 func replayable(req *http.Request) bool {
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -63,7 +63,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isFieldValue reports whether s has no control characters but tabs.
+// isFieldValue reports whether s has no control characters except tabs.
 func isFieldValue(s string) bool {
 	for i := range len(s) {
 		if b := s[i]; b < ' ' && b != '\t' || b == 0x7f {

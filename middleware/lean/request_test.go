@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// recorder is an origin that keeps the bytes of each request's head.
-func recorder(t *testing.T) (o *origin, heads chan string) {
+// recorder starts an upstream that keeps the raw head of each request.
+func recorder(t *testing.T) (o *upstream, heads chan string) {
 	t.Helper()
 	heads = make(chan string, 100)
-	return newOrigin(t, func(_ *origin, c net.Conn, _ *bufio.Reader) {
+	return newUpstream(t, func(_ *upstream, c net.Conn, _ *bufio.Reader) {
 		var head bytes.Buffer
 		for one := make([]byte, 1); ; {
 			if _, err := io.ReadFull(c, one); err != nil {
@@ -28,13 +28,13 @@ func recorder(t *testing.T) (o *origin, heads chan string) {
 			if head.Write(one); bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
 				heads <- head.String()
 				head.Reset()
-				io.WriteString(c, hi)
+				_, _ = io.WriteString(c, hi)
 			}
 		}
 	}), heads
 }
 
-// forms are requests that are served here; host is the origin's.
+// forms returns changes that make requests which are sent here.
 func forms() map[string]func(r *http.Request) {
 	set := func(name string, values ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header[name] = values }
@@ -78,7 +78,7 @@ func forms() map[string]func(r *http.Request) {
 	}
 }
 
-// The origin gets the same bytes from both.
+// TestRequestBytes checks that this transport and net/http send the same bytes.
 func TestRequestBytes(t *testing.T) {
 	o, heads := recorder(t)
 	transport := newLean(t, o.url, nil)
@@ -86,24 +86,25 @@ func TestRequestBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got [2]string
 			for i, rt := range []http.RoundTripper{transport.fallback, transport} {
-				r := request(t, t.Context(), "GET", o.url+"/a/b?c=d")
+				r := request(t.Context(), t, "GET", o.url+"/a/b?c=d")
 				change(r)
 				if !transport.serves(r) {
 					t.Fatal("the request goes to the fallback")
 				}
-				if answer := told(rt.RoundTrip(r)); !strings.HasPrefix(answer, "200") {
+				if answer := describe(rt.RoundTrip(r)); !strings.HasPrefix(answer, "200") {
 					t.Fatal(answer)
 				}
 				got[i] = <-heads
 			}
 			if got[0] != got[1] {
-				t.Errorf("net/http sends\n%q, we send\n%q", got[0], got[1])
+				t.Errorf("net/http sends\n%q, this package\n%q", got[0], got[1])
 			}
 		})
 	}
 }
 
-// What is not served here goes to net/http, which sends it or refuses it.
+// TestFallback checks that other requests go to net/http, which sends or refuses
+// them.
 func TestFallback(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(r *http.Request)
@@ -129,28 +130,29 @@ func TestFallback(t *testing.T) {
 		"trailer":             {func(r *http.Request) { r.Trailer = http.Header{"X: y\r\n": nil} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// An origin of its own: bytes may come late.
+			// A new upstream for each case, because bytes may arrive late.
 			o, heads := recorder(t)
 			transport := newLean(t, o.url, func(f *http.Transport) { f.TLSHandshakeTimeout = 50 * time.Millisecond })
-			r := request(t, t.Context(), "GET", o.url+"/")
+			r := request(t.Context(), t, "GET", o.url+"/")
 			if row.change(r); transport.serves(r) {
 				t.Error("the request is served here")
 			}
-			answer := told(transport.RoundTrip(r))
+			answer := describe(transport.RoundTrip(r))
 			transport.CloseIdleConnections()
 			if got := strings.HasPrefix(answer, "200"); got != row.sent {
 				t.Errorf("got %s", answer)
 			}
 			for len(heads) > 0 {
 				if head := <-heads; !row.sent && name != "https" {
-					t.Errorf("the origin received %q", head)
+					t.Errorf("the upstream received %q", head)
 				}
 			}
 		})
 	}
 }
 
-// With settings that are not implemented here every request goes to net/http.
+// TestSettings checks that every request goes to net/http if its transport has
+// settings that are not implemented here.
 func TestSettings(t *testing.T) {
 	for name, change := range map[string]func(*http.Transport){
 		"proxy":       func(f *http.Transport) { f.Proxy = http.ProxyFromEnvironment },
@@ -159,16 +161,16 @@ func TestSettings(t *testing.T) {
 		"connections": func(f *http.Transport) { f.MaxConnsPerHost = 1 },
 		"protocols":   func(f *http.Transport) { f.Protocols = new(http.Protocols) },
 	} {
-		if transport := newLean(t, "http://127.0.0.1", change); transport.serves(request(t, t.Context(), "GET", "http://127.0.0.1/")) {
+		if transport := newLean(t, "http://127.0.0.1", change); transport.serves(request(t.Context(), t, "GET", "http://127.0.0.1/")) {
 			t.Errorf("%s: the request is served here", name)
 		}
 	}
-	if !newLean(t, "http://127.0.0.1", nil).serves(request(t, t.Context(), "GET", "http://127.0.0.1/")) {
+	if !newLean(t, "http://127.0.0.1", nil).serves(request(t.Context(), t, "GET", "http://127.0.0.1/")) {
 		t.Error("the request goes to the fallback")
 	}
-	for origin, want := range map[string]string{"http://a": "a:80", "http://a:8080": "a:8080", "http://[::1]": "[::1]:80"} {
-		if got := newLean(t, origin, nil).address; got != want {
-			t.Errorf("%s is dialled as %s", origin, got)
+	for upstream, want := range map[string]string{"http://a": "a:80", "http://a:8080": "a:8080", "http://[::1]": "[::1]:80"} {
+		if got := newLean(t, upstream, nil).address; got != want {
+			t.Errorf("%s is dialled as %s", upstream, got)
 		}
 	}
 }

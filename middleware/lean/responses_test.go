@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// answered is a row: what the origin sends and what the caller is told.
+// answered is what the upstream sends and what the caller gets.
 type answered struct {
 	name   string
 	method string // GET if empty
 	answer string
-	closes bool // the origin closes the connection after the answer
+	closes bool // the upstream closes the connection after the answer
 	want   string
 	reused bool // the next request goes over the same connection
 }
@@ -29,7 +29,8 @@ func wholeAnswers() []answered {
 		{name: "length 0", answer: ok + "Content-Length: 0\r\n\r\n", want: `200 ""`, reused: true},
 		{name: "no reason phrase", answer: "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", want: `200 ""`, reused: true},
 		{name: "equal lengths", answer: ok + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", want: `200 "hi"`, reused: true},
-		{name: "chunked", answer: ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", want: `200 "abcde"`, reused: true},
+		{name: "chunked", answer: ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+			want: `200 "abcde"`, reused: true},
 		{name: "chunked overrides length", want: `200 "abc"`, reused: true,
 			answer: ok + "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
 		{name: "announced trailer", want: `200 "abc" map[X-Sum:[7]]`, reused: true,
@@ -54,7 +55,8 @@ func wholeAnswers() []answered {
 		{name: "HTTP/1.0, chunked is not known", closes: true, want: `200 "0\r\n\r\n"`,
 			answer: "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
 		{name: "100", answer: "HTTP/1.1 100 Continue\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n", want: `200 ""`, reused: true},
-		{name: "103", answer: "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n", want: `200 ""`, reused: true},
+		{name: "103", answer: "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 0\r\n\r\n",
+			want: `200 ""`, reused: true},
 		{name: "head of the greatest length", want: `200 "hi"`, reused: true,
 			answer: ok + "X: " + strings.Repeat("x", limit-100) + "\r\nContent-Length: 2\r\n\r\nhi"},
 	}
@@ -75,7 +77,8 @@ func brokenAnswers() []answered {
 		{name: "chunk size that is too great", answer: chunked + "fffffffffffffffff\r\nhel\r\n0\r\n\r\n", want: `200 "" invalid`},
 		{name: "chunk size, bare LF", answer: chunked + "3\nhel\r\n0\r\n\r\n", want: `200 "" invalid`},
 		{name: "chunk longer than its size", answer: chunked + "3\r\nhello\r\n0\r\n\r\n", want: `200 "hel" invalid`},
-		{name: "chunk extension without end", answer: chunked + "3;" + strings.Repeat("x", 9000) + "\r\nhel\r\n0\r\n\r\n", want: `200 "" invalid`},
+		{name: "chunk extension without end", answer: chunked + "3;" + strings.Repeat("x", 9000) + "\r\nhel\r\n0\r\n\r\n",
+			want: `200 "" invalid`},
 		{name: "trailer without end", answer: chunked + "0\r\nX: " + strings.Repeat("x", 9000) + "\r\n\r\n", want: `200 "" invalid`},
 		{name: "trailer that changes the framing", want: "invalid",
 			answer: ok + "Trailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
@@ -95,7 +98,8 @@ func brokenAnswers() []answered {
 	}
 }
 
-// What comes behind an answer must never become the answer to somebody else.
+// trailedAnswers are answers with trailing bytes, which must not become the answer
+// to another request.
 func trailedAnswers() []answered {
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 	return []answered{
@@ -104,7 +108,8 @@ func trailedAnswers() []answered {
 		{name: "a line break too many", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n", want: `200 "hi"`},
 		{name: "more than the last chunk", want: `200 ""`,
 			answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + evil},
-		{name: "a body with HEAD", method: http.MethodHead, answer: "HTTP/1.1 200 OK\r\nContent-Length: 47\r\n\r\n" + evil, want: `200 "" of 47`},
+		{name: "a body with HEAD", method: http.MethodHead, answer: "HTTP/1.1 200 OK\r\nContent-Length: 47\r\n\r\n" + evil,
+			want: `200 "" of 47`},
 		{name: "a body with 204", answer: "HTTP/1.1 204 No Content\r\nContent-Length: 47\r\n\r\n" + evil, want: `204 ""`},
 		{name: "a body with 304", answer: "HTTP/1.1 304 Not Modified\r\nContent-Length: 47\r\n\r\n" + evil, want: `304 ""`},
 	}
@@ -114,13 +119,13 @@ func TestAnswers(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		for _, row := range append(append(wholeAnswers(), brokenAnswers()...), trailedAnswers()...) {
 			t.Run(row.name, func(t *testing.T) {
-				o := newOrigin(t, always(row.answer, row.closes))
+				o := newUpstream(t, always(row.answer, row.closes))
 				transport := newTransport(t, o.url, func(f *http.Transport) { f.MaxResponseHeaderBytes = limit })
 				for range 2 {
-					if got := ask(t, transport, t.Context(), row.method, o.url); got != row.want {
+					if got := ask(t.Context(), t, transport, row.method, o.url); got != row.want {
 						t.Errorf("got %s, want %s", got, row.want)
 					}
-					// net/http notices on another goroutine that more came.
+					// net/http notices trailing bytes on another goroutine.
 					time.Sleep(10 * time.Millisecond)
 				}
 				if reused := o.accepted.Load() == 1; reused != row.reused {
@@ -131,11 +136,12 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
-// A trace sees each informational response; the limit counts for each alone.
+// TestInformational checks that a trace sees each informational response, and that
+// the limit applies to each of them.
 func TestInformational(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		hint := "HTTP/1.1 103 Early Hints\r\nLink: </" + strings.Repeat("x", limit/2) + ">\r\n\r\n"
-		o := newOrigin(t, always(strings.Repeat(hint, 20)+"HTTP/1.1 204 No Content\r\n\r\n", false))
+		o := newUpstream(t, always(strings.Repeat(hint, 20)+"HTTP/1.1 204 No Content\r\n\r\n", false))
 		transport := newTransport(t, o.url, func(f *http.Transport) { f.MaxResponseHeaderBytes = limit })
 		seen, refuse := 0, error(nil)
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
@@ -146,24 +152,25 @@ func TestInformational(t *testing.T) {
 				return refuse
 			},
 		})
-		if got := ask(t, transport, ctx, "", o.url); got != `204 ""` || seen != 20 {
+		if got := ask(ctx, t, transport, "", o.url); got != `204 ""` || seen != 20 {
 			t.Errorf("got %s and %d informational responses", got, seen)
 		}
 		refuse = io.ErrNoProgress
-		if got := ask(t, transport, ctx, "", o.url); got != "invalid" || seen != 21 {
+		if got := ask(ctx, t, transport, "", o.url); got != "invalid" || seen != 21 {
 			t.Errorf("the trace refuses: got %s and %d informational responses", got, seen-20)
 		}
 		o.clientClosed(t)
 	})
 }
 
-// Nobody asked for another protocol: the connection is not used again.
+// TestSwitchingProtocols checks that a connection is not reused after a 101 that was
+// not requested.
 func TestSwitchingProtocols(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
-		o := newOrigin(t, always("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nevil", false))
+		o := newUpstream(t, always("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nevil", false))
 		transport := newTransport(t, o.url, nil)
 		for range 2 {
-			res, err := transport.RoundTrip(request(t, t.Context(), "", o.url))
+			res, err := transport.RoundTrip(request(t.Context(), t, "", o.url))
 			if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatalf("got %v, %v", res, err)
 			}

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// maker makes the transport under test; change may adjust its settings.
-type maker func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper
+// maker returns the transport under test; change adjusts its settings.
+type maker func(t *testing.T, upstream string, change func(*http.Transport)) http.RoundTripper
 
-// both runs one test against the transport of net/http and against this one:
-// what net/http does is what is wanted.
+// both runs a test with net/http's transport and with this one, which must behave
+// in the same way.
 func both(t *testing.T, test func(t *testing.T, newTransport maker)) {
 	t.Helper()
 	t.Run("net/http", func(t *testing.T) {
@@ -28,19 +28,19 @@ func both(t *testing.T, test func(t *testing.T, newTransport maker)) {
 		})
 	})
 	t.Run("lean", func(t *testing.T) {
-		test(t, func(t *testing.T, origin string, change func(*http.Transport)) http.RoundTripper {
-			return newLean(t, origin, change)
+		test(t, func(t *testing.T, upstream string, change func(*http.Transport)) http.RoundTripper {
+			return newLean(t, upstream, change)
 		})
 	})
 }
 
-func newLean(t testing.TB, origin string, change func(*http.Transport)) *Transport {
+func newLean(t testing.TB, upstream string, change func(*http.Transport)) *Transport {
 	t.Helper()
-	u, err := url.Parse(origin)
+	u, err := url.Parse(upstream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := New(Config{Origin: u, Fallback: settings(t, change)})
+	transport := New(Config{Upstream: u, Fallback: settings(t, change)})
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
@@ -54,8 +54,8 @@ func settings(t testing.TB, change func(*http.Transport)) *http.Transport {
 	return transport
 }
 
-// origin is a server that speaks raw bytes.
-type origin struct {
+// upstream is a server that sends raw bytes.
+type upstream struct {
 	url      string
 	accepted atomic.Int64
 	requests atomic.Int64
@@ -65,14 +65,14 @@ type origin struct {
 	conns []net.Conn
 }
 
-// newOrigin serves each connection with serve and closes it afterwards.
-func newOrigin(t testing.TB, serve func(o *origin, c net.Conn, r *bufio.Reader)) *origin {
+// newUpstream serves each connection with serve and closes it afterwards.
+func newUpstream(t testing.TB, serve func(o *upstream, c net.Conn, r *bufio.Reader)) *upstream {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &origin{url: "http://" + listener.Addr().String(), ended: make(chan struct{}, 1000)}
+	o := &upstream{url: "http://" + listener.Addr().String(), ended: make(chan struct{}, 1000)}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -98,7 +98,7 @@ func newOrigin(t testing.TB, serve func(o *origin, c net.Conn, r *bufio.Reader))
 	return o
 }
 
-func (o *origin) closeConns() {
+func (o *upstream) closeConns() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range o.conns {
@@ -108,7 +108,7 @@ func (o *origin) closeConns() {
 }
 
 // next reads a request; false means that the client closed the connection.
-func (o *origin) next(r *bufio.Reader) bool {
+func (o *upstream) next(r *bufio.Reader) bool {
 	if _, err := http.ReadRequest(r); err != nil {
 		o.ended <- struct{}{}
 		return false
@@ -118,18 +118,18 @@ func (o *origin) next(r *bufio.Reader) bool {
 }
 
 // clientClosed waits until the client closed a connection.
-func (o *origin) clientClosed(t *testing.T) {
+func (o *upstream) clientClosed(t *testing.T) {
 	t.Helper()
 	select {
 	case <-o.ended:
 	case <-time.After(5 * time.Second):
-		t.Error("the client left its connection open")
+		t.Error("timed out waiting for the client to close its connection")
 	}
 }
 
-// always answers every request with the same bytes.
-func always(answer string, closes bool) func(*origin, net.Conn, *bufio.Reader) {
-	return func(o *origin, c net.Conn, r *bufio.Reader) {
+// always sends the same bytes to every request.
+func always(answer string, closes bool) func(*upstream, net.Conn, *bufio.Reader) {
+	return func(o *upstream, c net.Conn, r *bufio.Reader) {
 		for o.next(r) {
 			if _, err := io.WriteString(c, answer); err != nil || closes {
 				return
@@ -138,7 +138,7 @@ func always(answer string, closes bool) func(*origin, net.Conn, *bufio.Reader) {
 	}
 }
 
-func request(t testing.TB, ctx context.Context, method, target string) *http.Request {
+func request(ctx context.Context, t testing.TB, method, target string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, target, http.NoBody)
 	if err != nil {
@@ -147,16 +147,16 @@ func request(t testing.TB, ctx context.Context, method, target string) *http.Req
 	return r
 }
 
-// ask sends a request and tells all that came of it.
-func ask(t testing.TB, transport http.RoundTripper, ctx context.Context, method, target string) string {
+// ask sends a request and describes the response or error.
+func ask(ctx context.Context, t testing.TB, transport http.RoundTripper, method, target string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return told(transport.RoundTrip(request(t, ctx, method, target)))
+	return describe(transport.RoundTrip(request(ctx, t, method, target)))
 }
 
-// told reads a response and tells all that came of it.
-func told(res *http.Response, err error) string {
+// describe reads a response and describes it, or the error.
+func describe(res *http.Response, err error) string {
 	if err != nil {
 		return kind(err)
 	}
@@ -175,7 +175,7 @@ func told(res *http.Response, err error) string {
 	return text
 }
 
-// kind says what callers can tell about an error.
+// kind describes what callers can learn from an error.
 func kind(err error) string {
 	var op *net.OpError
 	var timeout net.Error

@@ -1,6 +1,6 @@
 // Package lean is an [http.RoundTripper] for the common request of a reverse
-// proxy: no body, no upgrade, to one origin over plain HTTP/1.1. It does the
-// whole exchange on the caller's goroutine, where [http.Transport] has two
+// proxy: no body, no upgrade, to one upstream over plain HTTP/1.1. It makes the
+// whole exchange on the caller's goroutine, whereas [http.Transport] has two
 // goroutines for each connection and wakes both for each request. Every other
 // request goes to an [http.Transport].
 package lean
@@ -17,22 +17,22 @@ import (
 
 // Config configures a Transport. Both fields are required.
 type Config struct {
-	// Origin is the scheme and host of the one server whose requests are served
+	// Upstream has the scheme and host of the one server whose requests are made
 	// here. A request to any other host goes to Fallback.
-	Origin *url.URL
-	// Fallback takes what is not served here. Its DialContext,
-	// ResponseHeaderTimeout, IdleConnTimeout, MaxIdleConns, MaxIdleConnsPerHost,
-	// MaxResponseHeaderBytes, ReadBufferSize and WriteBufferSize hold for both,
-	// but each has connections of its own. With settings that are not
-	// implemented here (a Proxy, MaxConnsPerHost, DisableKeepAlives, transparent
-	// compression, Dial, Protocols) it takes every request.
+	Upstream *url.URL
+	// Fallback makes all other requests. Its DialContext, ResponseHeaderTimeout,
+	// IdleConnTimeout, MaxIdleConns, MaxIdleConnsPerHost,
+	// MaxResponseHeaderBytes, ReadBufferSize and WriteBufferSize apply to both,
+	// but the connections are not shared. If it has settings that this package
+	// does not implement (a Proxy, MaxConnsPerHost, DisableKeepAlives,
+	// transparent compression, Dial, Protocols), it makes every request.
 	Fallback *http.Transport
 }
 
 // Transport implements [http.RoundTripper]. It is safe for concurrent use.
 type Transport struct {
 	host          string // as requests name it
-	address       string // as it is dialled
+	address       string // to dial, host:port
 	enabled       bool   // false if every request goes to fallback
 	fallback      *http.Transport
 	dial          func(ctx context.Context, network, address string) (net.Conn, error)
@@ -41,15 +41,15 @@ type Transport struct {
 	idle          pool
 }
 
-// defaultHeaderLimit is what net/http allows a response's headers, in bytes.
+// defaultHeaderLimit is net/http's limit for a response's header, in bytes.
 const defaultHeaderLimit = 10 << 20
 
 // New returns a Transport. The Fallback must not be changed afterwards.
 func New(cfg Config) *Transport {
 	f := cfg.Fallback
 	t := &Transport{
-		host:          cfg.Origin.Host,
-		address:       address(cfg.Origin),
+		host:          cfg.Upstream.Host,
+		address:       address(cfg.Upstream),
 		enabled:       idleChecked && implemented(cfg),
 		fallback:      f,
 		dial:          f.DialContext,
@@ -66,20 +66,21 @@ func New(cfg Config) *Transport {
 	return t
 }
 
-// implemented reports whether this package can stand in for cfg.Fallback.
+// implemented reports whether this package implements the settings of
+// cfg.Fallback.
 func implemented(cfg Config) bool {
 	f := cfg.Fallback
-	return cfg.Origin.Scheme == "http" && cfg.Origin.Host != "" && isASCII(cfg.Origin.Host) &&
+	return cfg.Upstream.Scheme == "http" && cfg.Upstream.Host != "" && isASCII(cfg.Upstream.Host) &&
 		f.Proxy == nil && f.MaxConnsPerHost == 0 && !f.DisableKeepAlives && f.DisableCompression &&
 		f.Dial == nil && f.Protocols == nil //nolint:staticcheck // Dial is deprecated, but net/http honours it.
 }
 
-func address(origin *url.URL) string {
-	port := origin.Port()
+func address(upstream *url.URL) string {
+	port := upstream.Port()
 	if port == "" {
 		port = "80"
 	}
-	return net.JoinHostPort(origin.Hostname(), port)
+	return net.JoinHostPort(upstream.Hostname(), port)
 }
 
 // idleLimit is how many idle connections f would keep for one host. A negative
@@ -122,7 +123,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return res, err
 		}
 	}
-	// A fresh connection: if it fails, too, that was not for being idle.
+	// A failure on a fresh connection is not retried.
 	c, err := t.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -141,8 +142,8 @@ func (t *Transport) connect(ctx context.Context) (*conn, error) {
 	return newConn(nc, &t.idle, t.fallback.ReadBufferSize, t.fallback.WriteBufferSize), nil
 }
 
-// exchange sends req over c and reads the head of the response. It owns c: if
-// it fails, c is closed, else c goes with the response's body.
+// exchange sends req over c and reads the head of the response. It owns c: if it
+// fails, it closes c, else the response's body owns c.
 func (t *Transport) exchange(c *conn, req *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
 	if trace != nil && trace.GotConn != nil {
 		trace.GotConn(c.traceInfo())
@@ -150,8 +151,8 @@ func (t *Transport) exchange(c *conn, req *http.Request, trace *httptrace.Client
 	ctx := req.Context()
 	b := &body{conn: c, ctx: ctx}
 	if ctx.Done() != nil {
-		// Closing ends whatever the caller's goroutine waits for, and for good:
-		// a deadline set for that could be overwritten by the next one.
+		// Closing c ends every read and write. A deadline in the past would not,
+		// because the caller's goroutine may set another one.
 		b.stop = context.AfterFunc(ctx, c.abort)
 	}
 	res, err := t.send(c, req, trace)
@@ -164,8 +165,8 @@ func (t *Transport) exchange(c *conn, req *http.Request, trace *httptrace.Client
 		return res, nil
 	}
 	if t.headerTimeout > 0 && (res.ContentLength < 0 || res.ContentLength > int64(c.br.Buffered())) {
-		// The rest of the body has no time limit. Where there is no rest, the
-		// next request sets the deadline anew.
+		// The rest of the body has no time limit. If nothing is left to read, the
+		// next request sets a new deadline.
 		if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
 			return nil, b.fail(err)
 		}

@@ -15,7 +15,7 @@ func BenchmarkCount(b *testing.B) {
 	o := options(server.Addr, patience)
 	counter := redisstore.NewCounter(newClient(b, o), time.Minute, nil)
 	b.ReportAllocs()
-	b.SetParallelism(16) // requests wait for Redis more than for a processor
+	b.SetParallelism(16) // requests mostly wait for Redis
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := counter.Count(b.Context(), apiKey, unlimited); err != nil {
@@ -30,23 +30,23 @@ func BenchmarkLookup(b *testing.B) {
 	o := options(server.Addr, patience)
 	client := newClient(b, o)
 	record := storetest.Record(apiKey, 10, time.Now().Add(time.Hour), "/api/v1/test", "/api/v1/test2")
-	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.TokenPrefix+apiKey, record, time.Hour).Err(); err != nil {
+	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.RecordPrefix+apiKey, record, time.Hour).Err(); err != nil {
 		b.Fatal("storing the record failed")
 	}
-	tokens := redisstore.NewTokens(client)
+	records := redisstore.NewRecords(client)
 	b.ReportAllocs()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := tokens.Lookup(b.Context(), apiKey); err != nil {
+			if _, err := records.Lookup(b.Context(), apiKey); err != nil {
 				storetest.CheckError(b, err, nil, apiKey)
 			}
 		}
 	})
 }
 
-// BenchmarkDuplex compares the two ways in which go-redis can share a
-// connection; see NewClient.
+// BenchmarkDuplex compares the two modes in which go-redis can share a connection;
+// see NewClient.
 func BenchmarkDuplex(b *testing.B) {
 	server := storetest.StartRedis(b)
 	for _, full := range []bool{false, true} {
@@ -71,8 +71,7 @@ func BenchmarkDuplex(b *testing.B) {
 	}
 }
 
-// BenchmarkFromMemory is a lookup that needs no Redis, and a refusal that does
-// not.
+// BenchmarkFromMemory measures a lookup and a refusal that do not use Redis.
 func BenchmarkFromMemory(b *testing.B) {
 	server := storetest.StartRedis(b)
 	o := options(server.Addr, patience)
@@ -82,14 +81,14 @@ func BenchmarkFromMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	record := storetest.Record(apiKey, 10, time.Now().Add(time.Hour), "/api/v1/test", "/api/v1/test2")
-	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.TokenPrefix+apiKey, record, time.Hour).Err(); err != nil {
+	if err := newAdmin(b, server.Addr).Set(b.Context(), redisstore.RecordPrefix+apiKey, record, time.Hour).Err(); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("record", func(b *testing.B) {
-		tokens := redisstore.NewTokens(client)
+		records := redisstore.NewRecords(client)
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := tokens.Lookup(b.Context(), apiKey); err != nil {
+			if _, err := records.Lookup(b.Context(), apiKey); err != nil {
 				storetest.CheckError(b, err, nil, apiKey)
 			}
 		}

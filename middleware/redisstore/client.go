@@ -14,8 +14,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// defaultMaxQueued bounds the commands that wait or are under way. A Redis
-// that runs a hundred thousand a second works them off in a tenth of a second.
+// defaultMaxQueued bounds the commands that are queued or sent and not answered.
+// Redis, at a hundred thousand commands a second, answers them in a tenth of a
+// second.
 const defaultMaxQueued = 8192
 
 // pipelineBuffer is the size of a shared connection's buffers, bytes: a batch
@@ -31,36 +32,37 @@ type Options struct {
 	TLS      *tls.Config // nil means plain TCP
 
 	DialTimeout time.Duration // for one connection attempt
-	Timeout     time.Duration // without a byte from Redis, after which it is silent
+	Timeout     time.Duration // Redis is silent if no byte comes for this long
 	MaxQueued   int           // commands accepted and not answered; 0 means 8192
 
-	// ClientSideCache keeps records in memory and has Redis tell when they
-	// change. It needs RESP3 and database 0, and is off without them.
+	// ClientSideCache keeps records in memory; Redis reports when they change.
+	// It is off if Redis does not speak RESP3 or DB is not 0.
 	ClientSideCache bool
 
-	// Changed is told when Redis falls silent, with the reason, and when it
-	// answers again, with nil; one after the other. It may be nil.
+	// Changed is called with the reason when Redis falls silent, and with nil
+	// when it answers again. Calls do not overlap. Changed may be nil.
 	Changed func(reason error)
 }
 
 // Instrument learns of every command that a Client runs. Implementations are
 // safe for concurrent use.
 type Instrument interface {
-	// Traced reports whether a command is part of a trace that is recorded
-	// live. It then goes through the hooks of Client.Traced.
+	// Traced reports whether a command belongs to a sampled trace. If it does,
+	// the command passes the hooks of Client.Traced.
 	Traced(ctx context.Context) bool
-	// Command is told of every command that ended: its upper-case name, start,
-	// duration and error as go-redis returned it.
+	// Command is called when a command has ended, with its upper-case name, its
+	// start, its duration and the error of go-redis.
 	Command(ctx context.Context, name string, started time.Time, elapsed time.Duration, err error)
 }
 
 // Client runs commands on Redis. All callers share one connection, on which
-// go-redis sends what they ask together. No command has a timer: the connection
-// has a read timeout, and when that passes Redis is silent. Whoever waits then
-// gets an error at once, and no command is sent until a probe is answered.
+// go-redis sends their commands in batches. Commands have no timers; the
+// connection has a read timeout. When it passes, Redis is silent: all callers
+// that wait get an error at once, and no command is sent until a probe is
+// answered.
 //
-// A Client ignores the cancellation of a caller's context: a command that was
-// sent runs, and it ends soon.
+// A Client ignores the cancellation of a caller's context, because Redis runs a
+// command that was sent in any case, and answers soon.
 type Client struct {
 	options    Options
 	instrument Instrument // nil means none
@@ -78,8 +80,8 @@ type Client struct {
 	waiting           atomic.Int64
 }
 
-// NewClient returns a client. It opens no connection, so that the gateway
-// starts, and says that it is not ready, without Redis.
+// NewClient returns a client. It opens no connection, so that the gateway can
+// start, and report that it is not ready, without Redis.
 func NewClient(o Options) *Client {
 	if o.MaxQueued == 0 {
 		o.MaxQueued = defaultMaxQueued
@@ -88,22 +90,22 @@ func NewClient(o Options) *Client {
 	c.silence = newSilence(o, c.prober)
 	c.silence.fallen, c.silence.back = c.records.drop, c.renewRecords
 	c.shared = c.newShared()
-	// Half duplex: beside Redis a command takes 2.1 µs, in full duplex 3.8
-	// (BenchmarkDuplex). And only half duplex refuses what exceeds
-	// MaxQueuedCommands, and has no batch under way when Redis falls silent but
-	// the one that found out.
+	// Half duplex: a command on the same host takes 2.1 µs, and 3.8 µs in full
+	// duplex (BenchmarkDuplex). In go-redis v9.23 only half duplex refuses
+	// commands beyond MaxQueuedCommands, and has just one batch on the way when
+	// Redis falls silent.
 	pipe, err := c.shared.AsyncAutoPipelineWithOptions(&redis.AutoPipelineOptions{MaxQueuedCommands: o.MaxQueued})
 	if err != nil {
-		panic(fmt.Sprintf("redisstore: options that never change are refused: %v", err))
+		panic(fmt.Sprintf("redisstore: invalid options for the pipeline: %v", err))
 	}
 	c.pipe = pipe
 	c.traced = redis.NewClient(o.base())
 	return c
 }
 
-// base returns what all go-redis clients of a Client have in common. Retries
-// are off: a read timeout does not mean that a script did not run, and a second
-// run would count the request twice.
+// base returns the options that all go-redis clients of a Client share. Retries
+// are off: a script may have run before a read timed out, and a second run would
+// count the request twice.
 func (o Options) base() *redis.Options {
 	return &redis.Options{
 		Addr:            o.Addr,
@@ -119,8 +121,7 @@ func (o Options) base() *redis.Options {
 		PoolSize:        1,
 		MaxRetries:      -1,
 		DisableIdentity: true,
-		// Hand-over notices of managed Redis clusters; a handshake more for
-		// every connection, and not what this gateway talks to.
+		// Saves a command per connection, which only managed clusters understand.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
@@ -129,28 +130,28 @@ func (c *Client) newShared() *redis.Client {
 	o := c.options.base()
 	o.Dialer = c.dial
 	o.Limiter = c.silence
-	// There is one batch at a time, and so one connection. But after as many
-	// refused connections as the pool may have, go-redis waits a second.
+	// One connection suffices, because there is one batch at a time. But go-redis
+	// v9.23 pauses for a second after PipelinePoolSize refused connections.
 	o.PipelinePoolSize = 256
 	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = pipelineBuffer, pipelineBuffer
 	return redis.NewClient(o)
 }
 
-// SetInstrument sets who learns of the commands. Call it before the first use.
+// SetInstrument sets the instrument. Call it before the first use.
 func (c *Client) SetInstrument(i Instrument) { c.instrument = i }
 
-// Traced returns the client whose hooks see the commands of traces that are
-// recorded live. Add hooks before the first use.
+// Traced returns the client whose hooks see the commands of sampled traces. Add
+// hooks before the first use.
 func (c *Client) Traced() *redis.Client { return c.traced }
 
 // Process runs one command over the shared connection. If it returns an error
-// that is not a [redis.Error], the command may still be written to: do not read
-// it.
+// that is not a [redis.Error], do not read the command: go-redis may still write
+// to it.
 func (c *Client) Process(ctx context.Context, cmd redis.Cmder) error {
 	return c.observe(ctx, cmd, c.send)
 }
 
-// observe runs a command and tells the instrument.
+// observe runs a command and reports it to the instrument.
 func (c *Client) observe(ctx context.Context, cmd redis.Cmder, send processor) error {
 	if c.instrument == nil {
 		return send(ctx, cmd)
@@ -175,7 +176,7 @@ func (c *Client) send(ctx context.Context, cmd redis.Cmder) error {
 	c.waiting.Add(1)
 	defer c.waiting.Add(-1)
 	c.commands.Add(1)
-	err := c.pipe.Submit(ctx, cmd).WaitContext(epoch.ctx) //nolint:contextcheck // a silence ends the wait, its caller does not
+	err := c.pipe.Submit(ctx, cmd).WaitContext(epoch.ctx) //nolint:contextcheck // only a silence ends the wait
 	if err == nil {
 		return nil
 	}
@@ -188,8 +189,8 @@ func (c *Client) send(ctx context.Context, cmd redis.Cmder) error {
 	return err
 }
 
-// commandName returns the upper-case name, without allocating for the commands
-// that requests need.
+// commandName returns the upper-case name. It does not allocate for the commands
+// of requests.
 func commandName(cmd redis.Cmder) string {
 	switch name := cmd.Name(); name {
 	case nameGetRange:
@@ -203,8 +204,8 @@ func commandName(cmd redis.Cmder) string {
 	}
 }
 
-// Open opens the connections, so that the first requests find them open. If it
-// returns an error, Redis is silent, and the Client keeps asking for it.
+// Open opens the connections, so that the first requests need not. If Redis does
+// not answer, it returns an error, and the Client keeps probing.
 func (c *Client) Open(ctx context.Context) error {
 	if err := c.prober.ask(ctx, c.prober.budget); err != nil {
 		if !replied(err) {
@@ -219,7 +220,7 @@ func (c *Client) Open(ctx context.Context) error {
 	return nil
 }
 
-// Available returns nil, or why Redis cannot be asked now.
+// Available returns an error while Redis is silent.
 func (c *Client) Available() error {
 	if err := c.silence.epoch.Load().silent; err != nil {
 		return unavailable(err)
@@ -227,8 +228,8 @@ func (c *Client) Available() error {
 	return nil
 }
 
-// Probe asks Redis, over a connection of its own, what requests ask. An error
-// reply is an error here, though it is no silence.
+// Probe runs the commands of requests over a connection of its own. It also
+// returns an error if Redis answers with one, which is not a silence.
 func (c *Client) Probe(ctx context.Context) error {
 	if err := c.Available(); err != nil {
 		return err
@@ -236,8 +237,8 @@ func (c *Client) Probe(ctx context.Context) error {
 	return unavailable(c.prober.ask(context.WithoutCancel(ctx), c.prober.budget))
 }
 
-// Close closes all connections. Commands that wait are answered first, if Redis
-// answers.
+// Close closes all connections. If Redis answers, it waits for the commands that
+// were accepted.
 func (c *Client) Close() error {
 	c.silence.close()
 	_ = c.traced.Close() // it has no connections

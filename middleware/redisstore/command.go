@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The names of the commands that requests need, as go-redis gives them.
+// The names of the commands of requests, as go-redis spells them.
 const (
 	nameGetRange = "getrange"
 	nameEvalSHA  = "evalsha"
@@ -19,8 +19,8 @@ const (
 //go:embed window.lua
 var windowLua string
 
-// newGetRange returns a command that reads the first bytes of a value. Redis
-// answers with nothing for a key that is absent.
+// newGetRange returns a command that reads the first bytes of a value. The result
+// is empty if the key does not exist.
 func newGetRange(ctx context.Context, key string, bytes int) *redis.StringCmd {
 	return redis.NewStringCmd(ctx, nameGetRange, key, 0, bytes-1)
 }
@@ -29,12 +29,11 @@ func newGetRange(ctx context.Context, key string, bytes int) *redis.StringCmd {
 type processor func(context.Context, redis.Cmder) error
 
 // windowScript is the counting script.
-type windowScript struct{ hash string } // under which Redis knows it
+type windowScript struct{ hash string } // SHA-1, for EVALSHA
 
 func newWindowScript() windowScript { return windowScript{redis.NewScript(windowLua).Hash()} }
 
-// run runs the script by its hash, and once in full where Redis does not know
-// it.
+// run runs the script by its hash, or in full if Redis does not know it.
 func (s windowScript) run(
 	ctx context.Context, process processor, key string, start, seconds int64, ttl time.Duration,
 ) ([]int64, error) {
@@ -50,7 +49,8 @@ func (s windowScript) run(
 	return cmd.Val(), nil
 }
 
-// counterKey names the counter of the window that began at start, Unix seconds.
+// counterKey returns the key of the counter for the window that began at start,
+// Unix seconds.
 func counterKey(apiKey string, start int64) string {
 	key := make([]byte, 0, len(CounterPrefix)+len(apiKey)+21)
 	key = append(key, CounterPrefix...)

@@ -14,12 +14,12 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-func TestTokenStores(t *testing.T) {
+func TestRecords(t *testing.T) {
 	t.Run("fake", func(t *testing.T) {
-		storetest.RunTokenStore(t, func(testing.TB) storetest.TokenBackend {
+		storetest.RunRecordStore(t, func(testing.TB) storetest.RecordFixture {
 			clock := testClock()
 			fake := storetest.NewFake(time.Minute, clock.Now)
-			return storetest.TokenBackend{
+			return storetest.RecordFixture{
 				Store: fake, Put: fake.Put, PutUnreadable: fake.PutUnreadable, Delete: fake.Delete, Advance: clock.Advance,
 				Fail:    func() { fake.Fail(errors.New("on purpose")) },
 				Recover: func() { fake.Fail(nil) },
@@ -27,55 +27,55 @@ func TestTokenStores(t *testing.T) {
 		})
 	})
 	t.Run("miniredis", func(t *testing.T) {
-		storetest.RunTokenStore(t, func(tb testing.TB) storetest.TokenBackend {
+		storetest.RunRecordStore(t, func(tb testing.TB) storetest.RecordFixture {
 			clock := testClock()
 			mini := startMini(tb, clock)
-			backend := tokenBackend(tb, mini.Addr())
+			backend := recordFixture(tb, mini.Addr())
 			backend.Advance = advance(mini, clock)
 			backend.Fail, backend.Recover = mini.Close, restart(tb, mini)
 			return backend
 		})
 	})
 	t.Run("redis", func(t *testing.T) {
-		storetest.RunTokenStore(t, func(tb testing.TB) storetest.TokenBackend {
+		storetest.RunRecordStore(t, func(tb testing.TB) storetest.RecordFixture {
 			server := storetest.StartRedis(tb)
-			backend := tokenBackend(tb, server.Addr)
+			backend := recordFixture(tb, server.Addr)
 			backend.Advance, backend.Fail, backend.Recover = time.Sleep, server.Stop, server.Restart
 			return backend
 		})
 	})
 }
 
-// tokenBackend looks up through the gateway's client and writes, as token-gen
-// and operators do, through another one.
-func tokenBackend(tb testing.TB, addr string) storetest.TokenBackend {
+// recordFixture reads through the gateway's client and writes through another one,
+// as token-gen and operators do.
+func recordFixture(tb testing.TB, addr string) storetest.RecordFixture {
 	admin := redis.NewClient(&redis.Options{Addr: addr})
 	tb.Cleanup(func() { admin.Close() })
 	must := func(err error) {
 		tb.Helper()
 		if err != nil {
-			tb.Fatalf("writing behind the store's back: %v", err)
+			tb.Fatalf("writing a record: %v", err)
 		}
 	}
 	ctx := context.Background()
-	return storetest.TokenBackend{
-		Store: redisstore.NewTokens(newClient(tb, options(addr, patience))),
+	return storetest.RecordFixture{
+		Store: redisstore.NewRecords(newClient(tb, options(addr, patience))),
 		Put: func(apiKey, record string, ttl time.Duration) {
-			must(admin.Set(ctx, redisstore.TokenPrefix+apiKey, record, ttl).Err())
+			must(admin.Set(ctx, redisstore.RecordPrefix+apiKey, record, ttl).Err())
 		},
 		PutUnreadable: func(apiKey string) {
-			must(admin.RPush(ctx, redisstore.TokenPrefix+apiKey, "not", "a", "record").Err())
+			must(admin.RPush(ctx, redisstore.RecordPrefix+apiKey, "not", "a", "record").Err())
 		},
-		Delete: func(apiKey string) { must(admin.Del(ctx, redisstore.TokenPrefix+apiKey).Err()) },
+		Delete: func(apiKey string) { must(admin.Del(ctx, redisstore.RecordPrefix+apiKey).Err()) },
 	}
 }
 
 func TestCounters(t *testing.T) {
 	t.Run("fake", func(t *testing.T) {
-		storetest.RunCounter(t, func(testing.TB) storetest.CounterBackend {
+		storetest.RunCounter(t, func(testing.TB) storetest.CounterFixture {
 			clock := testClock()
 			fake := storetest.NewFake(time.Minute, clock.Now)
-			return storetest.CounterBackend{
+			return storetest.CounterFixture{
 				Counter: fake, Window: time.Minute, Advance: clock.Advance,
 				Fail:    func() { fake.Fail(errors.New("on purpose")) },
 				Recover: func() { fake.Fail(nil) },
@@ -83,11 +83,11 @@ func TestCounters(t *testing.T) {
 		})
 	})
 	t.Run("miniredis", func(t *testing.T) {
-		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterBackend {
+		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterFixture {
 			clock := testClock()
 			mini := startMini(tb, clock)
 			client := newClient(tb, options(mini.Addr(), patience))
-			return storetest.CounterBackend{
+			return storetest.CounterFixture{
 				Counter: redisstore.NewCounter(client, time.Minute, clock.Now),
 				Window:  time.Minute,
 				Advance: advance(mini, clock),
@@ -97,11 +97,11 @@ func TestCounters(t *testing.T) {
 		})
 	})
 	t.Run("redis", func(t *testing.T) {
-		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterBackend {
+		storetest.RunCounter(t, func(tb testing.TB) storetest.CounterFixture {
 			const window = time.Second
 			server := storetest.StartRedis(tb)
 			client := newClient(tb, options(server.Addr, patience))
-			return storetest.CounterBackend{
+			return storetest.CounterFixture{
 				Counter: redisstore.NewCounter(client, window, nil),
 				Window:  window,
 				Advance: time.Sleep,
@@ -127,12 +127,13 @@ func restart(tb testing.TB, mini *miniredis.Miniredis) func() {
 	}
 }
 
-// TestProbe: readiness follows Redis both ways, and takes no PING for an answer.
+// TestProbe checks that Probe follows the state of Redis, and that PING is not
+// enough for it.
 func TestProbe(t *testing.T) {
 	server := storetest.StartRedis(t)
 	client := newClient(t, options(server.Addr, patience))
 	if err := client.Probe(t.Context()); err != nil {
-		t.Errorf("Redis answers, and Probe says %v", err)
+		t.Errorf("Redis answers, and Probe returned %v", err)
 	}
 	admin := newAdmin(t, server.Addr)
 	for _, readOnly := range []string{"0", "10000"} { // min-replicas-to-write of a Redis without replicas
@@ -140,13 +141,13 @@ func TestProbe(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := client.Probe(t.Context()); (err == nil) != (readOnly == "0") {
-			t.Errorf("with %s replicas needed to write Probe says %v", readOnly, err)
+			t.Errorf("with %s replicas needed to write, Probe returned %v", readOnly, err)
 		}
 	}
 	server.Stop()
 	storetest.CheckError(t, client.Probe(t.Context()), middleware.ErrUnavailable, apiKey)
 	server.Restart()
 	if err := client.Probe(t.Context()); err != nil {
-		t.Errorf("Redis answers again, and Probe says %v", err)
+		t.Errorf("Redis answers again, and Probe returned %v", err)
 	}
 }

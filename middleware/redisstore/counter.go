@@ -14,25 +14,25 @@ import (
 // window's start in Unix seconds follow.
 const CounterPrefix = "rate_count:"
 
-// counterGrace is how long a counter outlives its window, so that a request
-// which is counted at the very end finds it.
+// counterGrace is how long a counter exists after its window ends, so that a
+// request at the very end of the window still finds it.
 const counterGrace = time.Second
 
-// windowAttempts bounds how often a request looks for its window: once with
-// the clock as known, once corrected, and once more if a boundary passes just
-// then.
+// windowAttempts bounds the attempts to count a request in its window: one with
+// the clock as known, one with the corrected clock, and one more if the window
+// ends in between.
 const windowAttempts = 3
 
 // Counter is the [middleware.Counter] on Redis: one script, one round trip,
 // exact across any number of gateways.
 //
-// All gateways agree on the window because Redis' clock alone decides. A
-// script may only touch keys that its caller named, and the key carries the
-// window's start; so the gateway names the window it believes to be current,
-// and the script counts only if Redis' clock says the same. If not, nothing
-// is counted, the gateway takes the difference between the clocks from the
-// reply and asks again. It remembers that difference, so a gateway whose clock
-// is wrong pays the second round trip once, not for every request.
+// All gateways agree on the window because only Redis' clock decides. A script
+// may only use keys that its caller names, and the key contains the window's
+// start. So the gateway names the window it believes to be current, and the
+// script counts only if Redis' clock agrees. If it does not, nothing is counted;
+// the gateway learns the difference between the clocks from the reply and asks
+// again. It remembers the difference, so a gateway whose clock is wrong pays the
+// second round trip once, not for every request.
 type Counter struct {
 	client *Client
 	window time.Duration
@@ -43,7 +43,7 @@ type Counter struct {
 }
 
 // NewCounter returns a counter of windows of whole seconds, aligned to the Unix
-// epoch; now may be nil for time.Now.
+// epoch. If now is nil, it uses time.Now.
 func NewCounter(client *Client, window time.Duration, now func() time.Time) *Counter {
 	if now == nil {
 		now = time.Now
@@ -51,39 +51,40 @@ func NewCounter(client *Client, window time.Duration, now func() time.Time) *Cou
 	return &Counter{client: client, window: window, now: now, spent: newSpentCache(), script: newWindowScript()}
 }
 
-// ClockOffset returns how far Redis' clock was ahead of ours when they were
-// last compared, give or take half a round trip.
+// ClockOffset returns how far Redis' clock was ahead of ours when they were last
+// compared. The error is at most half a round trip.
 func (c *Counter) ClockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
 // Count implements [middleware.Counter].
-func (c *Counter) Count(ctx context.Context, apiKey string, limit int64) (middleware.Usage, error) {
+func (c *Counter) Count(ctx context.Context, apiKey string, limit int64) (middleware.Quota, error) {
 	now := c.now()
 	believed := now.Add(c.ClockOffset())
 	if err := c.client.Available(); err != nil {
-		return middleware.Usage{}, err
+		return middleware.Quota{}, err
 	}
-	if usage, ok := c.spent.find(apiKey, limit, c.windowStart(believed), now, believed, c.window); ok {
-		return usage, nil
+	if quota, ok := c.spent.find(apiKey, limit, c.windowStart(believed), now, believed, c.window); ok {
+		return quota, nil
 	}
 	for range windowAttempts {
 		asked := c.now()
 		reply, err := c.countAt(ctx, apiKey, c.windowStart(believed), asked)
 		switch {
 		case err != nil:
-			return middleware.Usage{}, unavailable(err)
+			return middleware.Quota{}, unavailable(err)
 		case reply.counted && reply.count < 1:
-			// Somebody else wrote it: it would admit more than the limit.
-			return middleware.Usage{}, unavailable(errors.New("the counter is below 1"))
+			// Another program wrote it. It would admit more than the limit.
+			return middleware.Quota{}, unavailable(errors.New("the counter is below 1"))
 		case reply.counted:
 			end := time.Unix(reply.start, 0).Add(c.window)
 			c.spent.learn(apiKey, limit, reply, asked, end)
-			return middleware.Usage{
-				Count: reply.count, Window: c.window, Reset: end.Sub(reply.clock), End: end, Source: middleware.SourceRedis,
+			return middleware.Quota{
+				Limit: limit, Used: reply.count, Window: c.window, Reset: end.Sub(reply.clock), ResetAt: end,
+				Source: middleware.SourceRedis,
 			}, nil
 		}
 		believed = reply.clock
 	}
-	return middleware.Usage{}, unavailable(errors.New("the window changed faster than Redis answered"))
+	return middleware.Quota{}, unavailable(errors.New("the window changed faster than Redis answered"))
 }
 
 // windowStart returns when the window of a time began, Unix seconds.
@@ -91,12 +92,12 @@ func (c *Counter) windowStart(t time.Time) int64 {
 	return t.Unix() - t.Unix()%int64(c.window/time.Second)
 }
 
-// countReply is what the script answers.
+// countReply is the script's reply.
 type countReply struct {
 	counted bool
 	count   int64
 	start   int64     // of the window, Unix seconds
-	clock   time.Time // Redis'
+	clock   time.Time // of Redis
 }
 
 // countAt runs the script and compares the clocks.

@@ -1,4 +1,4 @@
-// Package redisstore keeps the gateway's two ports on Redis: token records
-// ([Tokens]) and the shared fixed-window counter ([Counter]). It also mints
-// tokens, since a token is a signed JWT and a record.
+// Package redisstore implements the gateway's two storage ports on Redis: the
+// records of tokens ([Records]) and the shared fixed-window counter ([Counter]).
+// Both use one [Client].
 package redisstore

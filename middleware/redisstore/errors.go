@@ -9,7 +9,7 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// unavailable makes an error one of the ports' own.
+// unavailable wraps an error in the one of the ports' errors that it stands for.
 func unavailable(err error) error {
 	switch {
 	case err == nil:
@@ -17,18 +17,18 @@ func unavailable(err error) error {
 	case errors.Is(err, redis.ErrAutoPipelineQueueFull):
 		return fmt.Errorf("%w: %w", middleware.ErrOverloaded, err)
 	default:
-		return fmt.Errorf("%w: %w", middleware.ErrUnavailable, unquoted(err))
+		return fmt.Errorf("%w: %w", middleware.ErrUnavailable, redact(err))
 	}
 }
 
-// replied reports whether Redis itself answered with an error, as opposed to
-// not answering.
+// replied reports whether err is an error reply of Redis, as opposed to a missing
+// reply.
 func replied(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
 
-// replyError is an error reply of Redis, without what it quoted.
+// replyError is a redacted error reply of Redis.
 type replyError string
 
 func (e replyError) Error() string { return string(e) }
@@ -36,12 +36,12 @@ func (e replyError) Error() string { return string(e) }
 // RedisError implements [redis.Error].
 func (replyError) RedisError() {}
 
-// unquoted cuts an error reply off where it begins to quote: Redis repeats a
-// command's arguments in some ("ERR unknown command 'EVALSHA', with args
-// beginning with: …"), and the arguments name the api key.
-func unquoted(err error) error {
+// redact removes what an error reply quotes. Some replies of Redis repeat the
+// arguments of the command ("ERR unknown command 'EVALSHA', with args beginning
+// with: …"), and the arguments name the api key.
+func redact(err error) error {
 	if !replied(err) {
 		return err
 	}
-	return replyError(middleware.Unquoted(err.Error()))
+	return replyError(middleware.Redact(err.Error()))
 }

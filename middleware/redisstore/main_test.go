@@ -17,25 +17,25 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// apiKey is shaped like a minted one; it protects nothing.
+// apiKey has the form of a minted one; it protects nothing.
 const apiKey = "Zm9yLXRlc3RzLW9ubHkhIQ"
 
-// patience is a budget that only an outage exhausts, also on a busy machine.
+// patience is a timeout that only an outage exceeds, also on a busy machine.
 const patience = 2 * time.Second
 
 // unlimited is a limit that no test reaches.
 const unlimited = int64(1) << 40
 
-// slack is what scheduling may add to a budget.
+// slack is the delay that scheduling may add to a timeout.
 const slack = 250 * time.Millisecond
 
 func TestMain(m *testing.M) {
-	// The outages here are intended; go-redis would log every failed dial.
+	// go-redis would log every failed dial of the tests.
 	logging.Disable()
 	os.Exit(m.Run())
 }
 
-// options are the gateway's with a budget.
+// options returns options with one timeout for everything.
 func options(addr string, budget time.Duration) redisstore.Options {
 	return redisstore.Options{Addr: addr, DialTimeout: budget, Timeout: budget}
 }
@@ -51,7 +51,7 @@ func newClient(tb testing.TB, o redisstore.Options) *redisstore.Client {
 	return client
 }
 
-// newAdmin returns a client that works behind the stores' back.
+// newAdmin returns a client with which a test changes what the stores read.
 func newAdmin(tb testing.TB, addr string) *redis.Client {
 	tb.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr})
@@ -72,7 +72,7 @@ func testClock() *storetest.Clock {
 	return storetest.NewClock(time.Date(2026, 3, 4, 5, 6, 7, 89_000_000, time.UTC))
 }
 
-// info returns a number from Redis' statistics of itself.
+// info returns a number from the INFO of Redis.
 func info(tb testing.TB, client *redis.Client, field string) int {
 	tb.Helper()
 	text, err := client.Info(context.Background(), "stats").Result()
@@ -118,8 +118,8 @@ func counterKey(windowStart int64) string {
 	return "rate_count:" + apiKey + ":" + strconv.FormatInt(windowStart, 10)
 }
 
-// awaitWindow returns at a moment of Redis' clock that is at least from and at
-// most until after the beginning of a window.
+// awaitWindow waits until Redis' clock is between from and until after the
+// beginning of a window.
 func awaitWindow(tb testing.TB, client *redis.Client, window, from, until time.Duration) {
 	tb.Helper()
 	for {
@@ -139,8 +139,8 @@ func awaitWindow(tb testing.TB, client *redis.Client, window, from, until time.D
 	}
 }
 
-// awaitGoroutines waits until there are no more goroutines than before, give or
-// take the few that a pool may use to dial.
+// awaitGoroutines waits until there are no more goroutines than before, apart from
+// a few that a pool may use to dial.
 func awaitGoroutines(tb testing.TB, before int) {
 	tb.Helper()
 	const tolerated = 3
@@ -150,5 +150,5 @@ func awaitGoroutines(tb testing.TB, before int) {
 			return
 		}
 	}
-	tb.Errorf("%d goroutines remain, there were %d", now, before)
+	tb.Errorf("%d goroutines, want at most a few more than %d", now, before)
 }

@@ -13,8 +13,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// TestCounterIsTheModel: for any sequence of requests, passing time and clocks
-// that are wrong, the script answers what the model in plain Go answers.
+// TestCounterIsTheModel compares the script with the model in Go for random
+// sequences of requests, time steps and wrong clocks.
 func TestCounterIsTheModel(t *testing.T) {
 	const sequences, steps = 40, 150
 	memories := 0
@@ -22,7 +22,7 @@ func TestCounterIsTheModel(t *testing.T) {
 	for range sequences {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 0))
-		clock := storetest.NewClock(time.Unix(rng.Int64N(1<<32), rng.Int64N(1e6)*1000)) // Redis tells microseconds
+		clock := storetest.NewClock(time.Unix(rng.Int64N(1<<32), rng.Int64N(1e6)*1000)) // TIME has microseconds
 		mini := startMini(t, clock)
 		window := time.Duration(1+rng.IntN(120)) * time.Second
 		model := storetest.NewFake(window, clock.Now)
@@ -33,9 +33,9 @@ func TestCounterIsTheModel(t *testing.T) {
 			passed := passing(rng, window)
 			advance(mini, clock)(passed)
 			ours.Advance(passed)
-			if rng.IntN(10) == 0 { // somebody sets our clock
-				// To a time that it has not shown yet: within a process, Go's clock
-				// does not go back, whoever sets it.
+			if rng.IntN(10) == 0 { // our clock is set
+				// To a time that it has not shown yet: Go's clock is monotonic within
+				// a process.
 				jump := time.Duration(rng.Int64N(int64(2 * window)))
 				if rng.IntN(2) == 0 {
 					jump = earliest.Add(-jump - time.Minute).Sub(ours.Now())
@@ -48,11 +48,11 @@ func TestCounterIsTheModel(t *testing.T) {
 			key, limit := keys[rng.IntN(len(keys))], rng.Int64N(6)
 			got, err := counter.Count(t.Context(), key, limit)
 			storetest.CheckError(t, err, nil, key)
-			want, err := model.Usage(key)
+			want, err := model.Quota(key, limit)
 			if got.Source == middleware.SourceRedis {
 				want, err = model.Count(t.Context(), key, limit)
-			} else if memories++; want.Count >= limit && limit < got.Count && got.Count <= max(want.Count, limit+1) {
-				want.Count, want.Source = got.Count, middleware.SourceMemory // not counted, and told as last known
+			} else if memories++; want.Used >= limit && limit < got.Used && got.Used <= max(want.Used, limit+1) {
+				want.Used, want.Source = got.Used, middleware.SourceMemory // not counted; the last known count
 			}
 			storetest.CheckError(t, err, nil, key)
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -63,12 +63,12 @@ func TestCounterIsTheModel(t *testing.T) {
 		mini.Close()
 	}
 	if memories == 0 {
-		t.Error("nothing was refused from memory")
+		t.Error("no request was refused from memory")
 	}
 }
 
-// passing returns a time step: often none, often short, and now and then one
-// that ends exactly at, or a microsecond before, some boundary.
+// passing returns a time step: often none, often short, and sometimes one that
+// ends exactly at a boundary or a microsecond before it.
 func passing(rng *rand.Rand, window time.Duration) time.Duration {
 	switch rng.IntN(6) {
 	case 0, 1:
@@ -93,7 +93,7 @@ func checkTTLs(t *testing.T, keys []string, ttl func(string) time.Duration, wind
 	}
 }
 
-// TestCounterKey: name and time to live, which other programs rely on.
+// TestCounterKey checks the name and the time to live of a counter.
 func TestCounterKey(t *testing.T) {
 	const window = time.Minute
 	clock := storetest.NewClock(time.Unix(1_800_000_000+59, 0))
@@ -106,16 +106,16 @@ func TestCounterKey(t *testing.T) {
 			storetest.CheckError(t, err, nil, apiKey)
 		}
 		if keys := mini.Keys(); len(keys) != 1 || keys[0] != key {
-			t.Fatal("the counter's key is not rate_count:<api_key>:<windowStart>, or not the only one")
+			t.Fatal("the only key is not rate_count:<api_key>:<windowStart>")
 		}
 		if got := mini.TTL(key); got != left {
-			t.Errorf("the counter lives for %s, want %s: set once, by the first request", got, left)
+			t.Errorf("the time to live is %s, want %s, set by the first request only", got, left)
 		}
 		advance(mini, clock)(300 * time.Millisecond)
 		left -= 300 * time.Millisecond
 	}
 	advance(mini, clock)(window + time.Second)
 	if keys := mini.Keys(); len(keys) != 0 {
-		t.Errorf("%d counters outlive their window and a second", len(keys))
+		t.Errorf("%d counters exist a second after their window", len(keys))
 	}
 }

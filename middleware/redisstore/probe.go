@@ -8,29 +8,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The keys that a probe uses. They have the prefixes of the others, so that an
-// access list for those is enough; no api key contains a slash.
+// The keys of a probe. They have the prefixes of other keys, so that an access
+// list for these prefixes suffices. No api key contains a slash.
 const (
-	probeRecord  = TokenPrefix + "/probe"
+	probeRecord  = RecordPrefix + "/probe"
 	probeCounter = CounterPrefix + "/probe:0"
 )
 
-// probeWindow is so long, in seconds, that there is only the one that began in
-// 1970: the script always counts, and so shows whether Redis can be written to.
+// probeWindow is so long, in seconds, that the current window began in 1970. So
+// the script always counts, and a probe fails if Redis cannot be written to.
 const probeWindow = int64(1) << 40
 
-// prober asks Redis, over connections of its own, what requests ask: a Redis
-// may answer PING and nothing else. It is safe for concurrent use.
+// prober runs the commands of requests over connections of its own, because a
+// Redis that answers PING may refuse everything else. It is safe for concurrent
+// use.
 type prober struct {
 	options *redis.Options
 	script  windowScript
-	budget  time.Duration // for a probe that may have to connect first
+	budget  time.Duration // for a probe that has to connect first
 	client  atomic.Pointer[redis.Client]
 }
 
 func newProber(o Options) *prober {
 	base := o.base()
-	base.PoolSize = 2 // the one that ends a silence, and readiness
+	base.PoolSize = 2 // one for a silence, one for readiness
 	base.PipelinePoolSize = -1
 	base.ContextTimeoutEnabled = true
 	base.ReadTimeout, base.WriteTimeout = mostPatience, mostPatience
@@ -40,8 +41,8 @@ func newProber(o Options) *prober {
 	return p
 }
 
-// ask returns nil, an error reply, or why there was no answer. It asks a second
-// time where the connection had died unnoticed.
+// ask returns nil, an error reply, or why there was no answer. It tries again if
+// the connection was broken.
 func (p *prober) ask(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -57,8 +58,8 @@ func (p *prober) ask(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
-// replace makes a new client in place of one that failed: go-redis gives a
-// server that refused connections a second of rest.
+// replace replaces a client that failed: go-redis v9.23 makes no connection for a
+// second after the server refused some.
 func (p *prober) replace(failed *redis.Client) *redis.Client {
 	fresh := redis.NewClient(p.options)
 	if !p.client.CompareAndSwap(failed, fresh) {

@@ -12,8 +12,8 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// shifted returns n counters, each with a client of its own and with clocks
-// that are wrong by -spread to +spread.
+// shifted returns n counters with their own clients and with clocks that are wrong
+// by -spread to +spread.
 func shifted(t *testing.T, addr string, n int, window, spread time.Duration) []*redisstore.Counter {
 	counters := make([]*redisstore.Counter, n)
 	for i := range counters {
@@ -24,8 +24,8 @@ func shifted(t *testing.T, addr string, n int, window, spread time.Duration) []*
 	return counters
 }
 
-// TestTenGateways: ten gateways on one Redis admit exactly the limit, whatever
-// their clocks say.
+// TestTenGateways checks that ten gateways on one Redis admit exactly the limit,
+// even if their clocks are wrong.
 func TestTenGateways(t *testing.T) {
 	const gateways, limit, hits = 10, 500, 2000
 	server := storetest.StartRedis(t)
@@ -35,7 +35,7 @@ func TestTenGateways(t *testing.T) {
 		from, until    time.Duration // when to begin, in the window
 	}{
 		"a long window": {time.Minute, 2 * time.Second, 0, 57 * time.Second},
-		// Some clocks are in the last window still, and some in the next already.
+		// Some clocks are in the previous window and some in the next.
 		"a window that just began":    {4 * time.Second, 2 * time.Second, 0, time.Second},
 		"clocks that are windows off": {time.Minute, 90 * time.Second, 0, 57 * time.Second},
 	} {
@@ -51,14 +51,14 @@ func TestTenGateways(t *testing.T) {
 				t.Errorf("%d admitted in %d windows, want exactly %d in one", admitted, tally.Windows(), limit)
 			}
 			if n := counted(t, admin); n != int(asked) || asked == hits {
-				t.Errorf("Redis counted %d of %d, was asked for %d, and none was refused from memory", n, hits, asked)
+				t.Errorf("Redis counted %d of %d requests and was asked for %d; want some refused from memory", n, hits, asked)
 			}
 		})
 	}
 }
 
-// hammer spreads concurrent requests of one key over gateways: each is the stage
-// itself on a counter of its own.
+// hammer sends concurrent requests of one key through the rate_limit stages of
+// several gateways.
 func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (tally *storetest.Tally, asked, admitted int64) {
 	var (
 		told             storetest.Tally
@@ -72,13 +72,13 @@ func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (tall
 			callers.Go(func() {
 				for range hits / len(counters) / concurrent {
 					ex := &middleware.Exchange{
-						Claims: middleware.Claims{APIKey: apiKey}, Token: &middleware.Token{RateLimit: int64(limit)},
+						Claims: middleware.Claims{APIKey: apiKey}, Record: &middleware.Record{RateLimit: int64(limit)},
 					}
 					o := stage.Check(t.Context(), ex)
 					storetest.CheckError(t, o.Err, nil, apiKey)
 					q := ex.Quota
-					if q.Source == middleware.SourceRedis { // what is refused from memory is not counted
-						told.Add(middleware.Usage{Count: q.Used, Window: q.Window, Reset: q.Reset, End: q.ResetAt})
+					if q.Source == middleware.SourceRedis { // refusals from memory are not counted
+						told.Add(q)
 						counted.Add(1)
 					}
 					if o.Proceeds() {
@@ -92,8 +92,8 @@ func hammer(t *testing.T, counters []*redisstore.Counter, hits, limit int) (tall
 	return &told, counted.Load(), allowed.Load()
 }
 
-// TestBoundariesUnderLoad: while windows end, nothing is counted twice or in
-// the window of a gateway's own wrong clock.
+// TestBoundariesUnderLoad checks that no request is counted twice or in a wrong
+// window while windows end.
 func TestBoundariesUnderLoad(t *testing.T) {
 	const window = time.Second
 	server := storetest.StartRedis(t)
@@ -107,9 +107,9 @@ func TestBoundariesUnderLoad(t *testing.T) {
 	for _, counter := range counters {
 		callers.Go(func() {
 			for time.Now().Before(deadline) {
-				usage, err := counter.Count(t.Context(), apiKey, unlimited)
+				quota, err := counter.Count(t.Context(), apiKey, unlimited)
 				storetest.CheckError(t, err, nil, apiKey)
-				tally.Add(usage)
+				tally.Add(quota)
 				total.Add(1)
 			}
 		})
@@ -119,11 +119,11 @@ func TestBoundariesUnderLoad(t *testing.T) {
 		t.Error(err)
 	}
 	if n := tally.Windows(); n < 3 {
-		t.Errorf("the load saw %d windows, want 3", n)
+		t.Errorf("the load ran in %d windows, want 3", n)
 	}
 }
 
-// TestClockOffset: a wrong clock costs a second round trip once.
+// TestClockOffset checks that a wrong clock costs only one more round trip.
 func TestClockOffset(t *testing.T) {
 	server := storetest.StartRedis(t)
 	admin := newAdmin(t, server.Addr)
@@ -131,7 +131,7 @@ func TestClockOffset(t *testing.T) {
 	const shift = -90 * time.Second
 	now := func() time.Time { return time.Now().Add(shift) }
 	counter := redisstore.NewCounter(newClient(t, options(server.Addr, patience)), time.Minute, now)
-	for _, trips := range []int{3, 1, 1, 1} { // EVALSHA, EVAL as the script is new, EVALSHA again
+	for _, trips := range []int{3, 1, 1, 1} { // EVALSHA, EVAL because the script is new, EVALSHA again
 		before := info(t, admin, "total_reads_processed")
 		_, err := counter.Count(t.Context(), apiKey, unlimited)
 		storetest.CheckError(t, err, nil, apiKey)
@@ -148,7 +148,8 @@ func TestClockOffset(t *testing.T) {
 	}
 }
 
-// TestNoScript: a Redis that forgets scripts costs no request and no count.
+// TestNoScript checks that no request fails and no count is lost while the scripts of
+// Redis are flushed.
 func TestNoScript(t *testing.T) {
 	const hits = 2000
 	server := storetest.StartRedis(t)
@@ -174,7 +175,7 @@ func TestNoScript(t *testing.T) {
 	}
 }
 
-// TestCounterKeyOnRedis: the time to live on the real thing, set only once.
+// TestCounterKeyOnRedis checks the time to live on a real Redis. It is set once.
 func TestCounterKeyOnRedis(t *testing.T) {
 	const window = 10 * time.Second
 	server := storetest.StartRedis(t)
@@ -183,9 +184,9 @@ func TestCounterKeyOnRedis(t *testing.T) {
 	awaitWindow(t, admin, window, 0, 8*time.Second)
 	previous := time.Duration(0)
 	for i := range 3 {
-		usage, err := counter.Count(t.Context(), apiKey, unlimited)
+		quota, err := counter.Count(t.Context(), apiKey, unlimited)
 		storetest.CheckError(t, err, nil, apiKey)
-		key := counterKey(usage.End.Add(-window).Unix())
+		key := counterKey(quota.ResetAt.Add(-window).Unix())
 		ttl, err := admin.PTTL(t.Context(), key).Result()
 		if err != nil || ttl <= window || ttl > window+time.Second {
 			t.Fatalf("a new counter lives for %s (%v), want the window of %s and up to a second", ttl, err, window)
@@ -197,6 +198,6 @@ func TestCounterKeyOnRedis(t *testing.T) {
 		time.Sleep(60 * time.Millisecond)
 	}
 	if keys := admin.Keys(t.Context(), "*").Val(); len(keys) != 1 {
-		t.Errorf("there are %d keys, want the counter alone", len(keys))
+		t.Errorf("there are %d keys, want 1", len(keys))
 	}
 }

@@ -14,15 +14,15 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// answer is how one use of both ports ended.
+// answer is the result of one call of both ports.
 type answer struct {
 	began time.Time
 	took  time.Duration
 	err   error
 }
 
-// load keeps callers busy with both ports until stop is called, which returns
-// their answers in the order of their beginnings.
+// load makes callers use both ports until stop is called. stop returns their
+// answers in the order of their starts.
 func (p ports) load(t *testing.T, callers int) (stop func() []answer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -49,10 +49,10 @@ func (p ports) load(t *testing.T, callers int) (stop func() []answer) {
 	}
 }
 
-// outage is what callers saw of one.
+// outage has what callers observed of an outage.
 type outage struct {
 	slowest  time.Duration // answer of all
-	known    time.Duration // slowest answer to those who came 150 ms after its beginning
+	known    time.Duration // slowest answer to calls that started 150 ms after its beginning
 	back     time.Duration // from the return of Redis to the last failure
 	failures int
 }
@@ -72,10 +72,10 @@ func seen(answers []answer, began, returned time.Time) outage {
 	return o
 }
 
-// TestOutages: whoever waits for a Redis that falls silent learns of it about
-// when its timeout has passed, everybody after that at once, and soon after
-// Redis is back all are served. On a quiet machine the slowest answer takes
-// 110 ms, those that follow less than 1 ms, and Redis is found back in 30 ms.
+// TestOutages checks the times of an outage: waiting callers get an error about
+// when the timeout passes, later ones at once, and calls succeed soon after Redis
+// is back. On an idle machine the slowest answer takes 110 ms, later ones less
+// than 1 ms, and the return is noticed within 30 ms.
 func TestOutages(t *testing.T) {
 	for name, away := range map[string]func(*storetest.Server){
 		"stopped":   func(s *storetest.Server) { s.Pause(); time.Sleep(2 * time.Second); s.Resume() },
@@ -114,20 +114,20 @@ func TestOutages(t *testing.T) {
 				t.Errorf("%+v", saw)
 			}
 			if saw.failures == 0 {
-				t.Error("nobody noticed")
+				t.Error("no call failed")
 			}
 			if err := p.client.Close(); err != nil { // ends the calls of Changed
 				t.Fatal(err)
 			}
 			if !slices.Equal(told, []string{"silent", "answers"}) || p.client.Stats().Changes != 2 {
-				t.Errorf("told %q, counted %d", told, p.client.Stats().Changes)
+				t.Errorf("Changed was called with %q, Stats counted %d changes", told, p.client.Stats().Changes)
 			}
 		})
 	}
 }
 
-// TestManyCallers: waiting for a healthy Redis is no outage, however many wait,
-// and whether the connection is open yet or not.
+// TestManyCallers checks that no call fails on a healthy Redis, however many wait,
+// and whether or not the connection is open.
 func TestManyCallers(t *testing.T) {
 	server := storetest.StartRedis(t)
 	for _, callers := range []int{64, 1024, 2048} {
@@ -155,8 +155,8 @@ func TestManyCallers(t *testing.T) {
 	}
 }
 
-// TestOverload: what does not fit into the queue is refused at once and called
-// an overload; the rest waits.
+// TestOverload checks that commands beyond the queue's length are refused at once
+// as an overload, and that the others wait.
 func TestOverload(t *testing.T) {
 	const callers, bound = 400, 100
 	server := storetest.StartRedis(t)
@@ -177,7 +177,7 @@ func TestOverload(t *testing.T) {
 			}
 			storetest.CheckError(t, err, middleware.ErrOverloaded, apiKey)
 			if errors.Is(err, middleware.ErrUnavailable) {
-				t.Error("an overload is called an outage")
+				t.Error("the error is both ErrOverloaded and ErrUnavailable")
 			}
 			overloaded.Add(1)
 			if time.Since(began) > 100*time.Millisecond {
@@ -194,8 +194,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutRedis: the client says why it could not connect, refuses at
-// once, and is there as soon as Redis is.
+// TestOpenWithoutRedis checks that Open returns an error without Redis, that calls
+// then fail at once, and that they succeed as soon as Redis is up.
 func TestOpenWithoutRedis(t *testing.T) {
 	server := storetest.StartRedis(t)
 	server.Stop()
@@ -207,7 +207,7 @@ func TestOpenWithoutRedis(t *testing.T) {
 	storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 	storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
 	if took := time.Since(began); took > 50*time.Millisecond {
-		t.Errorf("it took %s to say so", took)
+		t.Errorf("Open took %s", took)
 	}
 	server.Restart()
 	awaitRecovery(t, p)
@@ -216,11 +216,11 @@ func TestOpenWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestProbeAccess: rights on the two prefixes are enough for probes too.
+// TestProbeAccess checks that rights on the two prefixes are enough for probes.
 func TestProbeAccess(t *testing.T) {
 	server := storetest.StartRedis(t)
 	if err := newAdmin(t, server.Addr).Do(t.Context(), "ACL", "SETUSER", "gateway", "on", ">secret-of-a-test",
-		"~"+redisstore.TokenPrefix+"*", "~"+redisstore.CounterPrefix+"*", "+getrange", "+evalsha", "+eval", "+time", "+incr", "+pexpire",
+		"~"+redisstore.RecordPrefix+"*", "~"+redisstore.CounterPrefix+"*", "+getrange", "+evalsha", "+eval", "+time", "+incr", "+pexpire",
 	).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +235,6 @@ func TestProbeAccess(t *testing.T) {
 	}
 	p.warm(t)
 	if middleware.ValidAPIKey("/probe") {
-		t.Error("an api key may name the probe's keys")
+		t.Error("an api key may contain the name of a probe's key")
 	}
 }

@@ -8,37 +8,36 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// spentKeys bounds how many keys that used up their windows are remembered. One
-// that is forgotten is asked for.
+// spentKeys bounds the keys that are remembered. Redis is asked about all others.
 const spentKeys = 32768
 
-// spentTime bounds how long a key is refused without asking Redis. It bounds
-// what a counter that somebody deleted, or a clock of Redis that somebody set
-// back, can do.
+// spentTime bounds how long a key is refused without asking Redis. It limits the
+// effect of a counter that was deleted, or of a clock of Redis that was set
+// back.
 const spentTime = time.Second
 
-// spentCache has the keys that used up their windows. A count cannot fall while
-// its window lasts, so refusing such a key needs no Redis. It is safe for
-// concurrent use.
+// spentCache holds the keys that used up their windows. A count cannot fall
+// before its window ends, so such a key is refused without asking Redis. It is
+// safe for concurrent use.
 type spentCache struct {
 	keys *lru.Cache[string, spent]
 }
 
-// spent is what was learned of a key.
+// spent is what is known of a key.
 type spent struct {
 	limit, count int64
 	start        int64     // of the window, Unix seconds
-	from, until  time.Time // when it holds, by our clock
+	from, until  time.Time // period for which this holds, by our clock
 }
 
 func newSpentCache() spentCache {
-	keys, _ := lru.New[string, spent](spentKeys) // the size is valid, and all else about it cannot fail
+	keys, _ := lru.New[string, spent](spentKeys) // the only error is a size below 1
 	return spentCache{keys}
 }
 
-// learn notes a reply of the script that was asked for at a time. Redis looked at
-// its clock after that, so the window surely lasts until asked plus what Redis
-// said was left of it.
+// learn stores a reply of the script. asked is when the script was called: Redis
+// read its clock later, so the window lasts at least until asked plus the rest of
+// the window in the reply.
 func (c spentCache) learn(apiKey string, limit int64, reply countReply, asked, end time.Time) {
 	if reply.count < limit {
 		return
@@ -47,15 +46,16 @@ func (c spentCache) learn(apiKey string, limit int64, reply countReply, asked, e
 	c.keys.Add(apiKey, spent{limit, reply.count, reply.start, asked, until})
 }
 
-// find returns the usage of a key that used up the window that began at start,
-// if that is known. now is our clock; clock is Redis', as far as we know.
-func (c spentCache) find(apiKey string, limit, start int64, now, clock time.Time, window time.Duration) (middleware.Usage, bool) {
+// find returns the quota of a key that is known to have used up the window that
+// began at start. now is our time; clock is Redis' time as far as we know.
+func (c spentCache) find(apiKey string, limit, start int64, now, clock time.Time, window time.Duration) (middleware.Quota, bool) {
 	s, ok := c.keys.Get(apiKey)
 	if !ok || s.limit != limit || s.start != start || now.Before(s.from) || !now.Before(s.until) {
-		return middleware.Usage{}, false
+		return middleware.Quota{}, false
 	}
 	end := time.Unix(start, 0).Add(window)
-	return middleware.Usage{
-		Count: max(s.count, limit+1), Window: window, Reset: end.Sub(clock), End: end, Source: middleware.SourceMemory,
+	return middleware.Quota{
+		Limit: limit, Used: max(s.count, limit+1), Window: window, Reset: end.Sub(clock), ResetAt: end,
+		Source: middleware.SourceMemory,
 	}, true
 }

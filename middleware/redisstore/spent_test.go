@@ -11,7 +11,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// spender is a counter on miniredis whose clock and the gateway's are the test's.
+// spender is a counter on miniredis; the test controls both clocks.
 type spender struct {
 	*redisstore.Counter
 
@@ -28,20 +28,20 @@ func newSpender(t *testing.T, window time.Duration) spender {
 	return spender{redisstore.NewCounter(client, window, clock.Now), t, advance(mini, clock), mini.FlushAll}
 }
 
-// use counts one request and checks where the answer came from and whether the
-// request is within its limit.
-func (s spender) use(limit int64, source string, within bool) middleware.Usage {
+// use counts one request and checks the source of the quota and whether the request
+// is within its limit.
+func (s spender) use(limit int64, source string, within bool) middleware.Quota {
 	s.t.Helper()
-	usage, err := s.Count(s.t.Context(), apiKey, limit)
+	quota, err := s.Count(s.t.Context(), apiKey, limit)
 	storetest.CheckError(s.t, err, nil, apiKey)
-	if usage.Source != source || (usage.Count <= limit) != within {
-		s.t.Errorf("count %d of %d from %s, want it from %s and within the limit: %t", usage.Count, limit, usage.Source, source, within)
+	if quota.Source != source || (quota.Used <= limit) != within {
+		s.t.Errorf("count %d of %d from %s, want it from %s and within the limit: %t", quota.Used, limit, quota.Source, source, within)
 	}
-	return usage
+	return quota
 }
 
-// TestRefusedFromMemory: a key that used up its window is refused without Redis
-// until the window ends, its limit changes or a second has passed.
+// TestRefusedFromMemory checks that a key which used up its window is refused
+// without Redis until the window ends, its limit changes or a second has passed.
 func TestRefusedFromMemory(t *testing.T) {
 	const window = 10 * time.Second
 	spend := func(t *testing.T) spender {
@@ -51,12 +51,12 @@ func TestRefusedFromMemory(t *testing.T) {
 		s.use(2, middleware.SourceMemory, false)
 		return s
 	}
-	t.Run("usage", func(t *testing.T) {
+	t.Run("quota", func(t *testing.T) {
 		s := spend(t)
 		s.advance(300 * time.Millisecond)
-		usage := s.use(2, middleware.SourceMemory, false)
-		if usage.Reset != window-300*time.Millisecond || !usage.End.Equal(time.Unix(1_800_000_010, 0)) || usage.Window != window {
-			t.Errorf("%+v", usage)
+		quota := s.use(2, middleware.SourceMemory, false)
+		if quota.Reset != window-300*time.Millisecond || !quota.ResetAt.Equal(time.Unix(1_800_000_010, 0)) || quota.Window != window {
+			t.Errorf("%+v", quota)
 		}
 	})
 	t.Run("a second later", func(t *testing.T) {
@@ -93,9 +93,8 @@ func TestRefusedFromMemory(t *testing.T) {
 	})
 }
 
-// TestNotRefusedFromMemoryInTheNextWindow: while windows of a second end, no
-// gateway refuses a key in a window in which it has requests left, whatever the
-// gateway's clock says.
+// TestNotRefusedFromMemoryInTheNextWindow checks that no gateway refuses a key in a
+// window in which it has requests left, even if the gateway's clock is wrong.
 func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	const limit = 3
 	counters := shifted(t, storetest.StartRedis(t).Addr, 4, time.Second, 2*time.Second)
@@ -106,11 +105,11 @@ func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	for _, counter := range counters {
 		callers.Go(func() {
 			for time.Now().Before(deadline) {
-				usage, err := counter.Count(t.Context(), apiKey, limit)
+				quota, err := counter.Count(t.Context(), apiKey, limit)
 				storetest.CheckError(t, err, nil, apiKey)
-				if usage.Count <= limit {
+				if quota.Used <= limit {
 					mu.Lock()
-					admitted[usage.End]++
+					admitted[quota.ResetAt]++
 					mu.Unlock()
 				}
 			}
@@ -127,8 +126,8 @@ func TestNotRefusedFromMemoryInTheNextWindow(t *testing.T) {
 	}
 }
 
-// TestParsedAgain: a record that was parsed is parsed again as soon as its text
-// differs, and no error of another text remains.
+// TestParsedAgain checks that a record is parsed again if its text has changed, and
+// that errors are not cached.
 func TestParsedAgain(t *testing.T) {
 	p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
 	for _, limit := range []int{1, 1, 2, 1, 2, 2} {
@@ -139,18 +138,18 @@ func TestParsedAgain(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "{}", strings.Repeat("x", middleware.MaxRecordSize+1)} {
-		if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, text, 0).Err(); err != nil {
+		if err := p.admin.Set(t.Context(), redisstore.RecordPrefix+apiKey, text, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 		want := middleware.ErrRecordInvalid
 		if text == "" {
 			want = middleware.ErrTokenUnknown
 		}
-		_, err := p.tokens.Lookup(t.Context(), apiKey)
+		_, err := p.records.Lookup(t.Context(), apiKey)
 		storetest.CheckError(t, err, want, apiKey)
 	}
 	p.put(t, 3)
 	if got := p.limit(t); got != 3 {
-		t.Errorf("limit %d after a record that could not be read", got)
+		t.Errorf("limit %d after an invalid record, want 3", got)
 	}
 }

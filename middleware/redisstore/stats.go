@@ -1,15 +1,15 @@
 package redisstore
 
-// Stats is what a Client has done since it was made, and what it does now.
+// Stats are the statistics of a Client. Counts begin when it is made.
 type Stats struct {
 	Queued  int64 // commands accepted and not sent
-	Waiting int64 // callers that wait, for what is queued or was sent
+	Waiting int64 // callers whose commands are queued, or sent and not answered
 	Silent  bool
 
-	Commands uint64 // accepted or refused; divided by Batches it is a batch's size
+	Commands uint64 // accepted or refused; Commands/Batches is the mean size of a batch
 	Batches  uint64 // sent
 	Refused  uint64 // because the queue was full
-	Changes  uint64 // from answering to silent and back, each counted
+	Changes  uint64 // between answering and silent, in both directions
 
 	CacheHits, CacheMisses uint64 // of the client-side cache
 	CacheEntries           int64

@@ -2,22 +2,23 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// processTraced runs a command through the hooks of the traced client. The hook
-// that hands it over is added at the first use, since go-redis calls the hook
-// that was added last right before it sends.
+// processTraced runs a command through the hooks of the traced client. It adds the
+// handover hook at the first use, because the hook that was added last must be
+// the innermost.
 func (c *Client) processTraced(ctx context.Context, cmd redis.Cmder) error {
 	c.tracedOnce.Do(func() { c.traced.AddHook(handover{c}) })
 	return c.traced.Process(context.WithoutCancel(ctx), cmd)
 }
 
 // handover is a go-redis hook that runs a copy of a command on the shared
-// connection and copies its answer back. The command itself must not go there:
-// the hooks around this one read it when they are done, and one that was given
-// up may still be written to.
+// connection and copies the result back. It does not send the command itself,
+// because the outer hooks read it afterwards, while go-redis may still write to a
+// command whose caller stopped waiting.
 type handover struct{ client *Client }
 
 // DialHook implements [redis.Hook].
@@ -28,18 +29,18 @@ func (handover) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	return next
 }
 
-// ProcessHook implements [redis.Hook]. A command of a kind that requests do not
-// need goes over a connection of the traced client.
+// ProcessHook implements [redis.Hook]. Commands that requests do not use go over a
+// connection of the traced client.
 func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		switch original := cmd.(type) {
 		case *redis.StringCmd:
-			answered := redis.NewStringCmd(ctx, original.Args()...)
-			if err := h.client.sendTracked(ctx, answered); err != nil { // it reads a record
-				original.SetErr(err) // as the hooks expect it
+			answered, err := h.readRecord(ctx, original) // a StringCmd reads a record
+			if err != nil {
+				original.SetErr(err) // the hooks read it
 				return err
 			}
-			original.SetVal(answered.Val())
+			original.SetVal(answered)
 		case *redis.IntSliceCmd:
 			answered := redis.NewIntSliceCmd(ctx, original.Args()...)
 			if err := h.client.send(ctx, answered); err != nil {
@@ -52,4 +53,19 @@ func (h handover) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return nil
 	}
+}
+
+// readRecord runs a copy of a command that reads a record, and a second one over
+// the shared connection if the connection of the first broke.
+func (h handover) readRecord(ctx context.Context, original *redis.StringCmd) (string, error) {
+	answered := redis.NewStringCmd(ctx, original.Args()...)
+	err := h.client.sendTracked(ctx, answered)
+	if failed(err) && !errors.Is(err, redis.ErrAutoPipelineQueueFull) && h.client.Available() == nil {
+		answered = redis.NewStringCmd(ctx, original.Args()...)
+		err = h.client.send(ctx, answered)
+	}
+	if err != nil {
+		return "", err // an abandoned command is not read
+	}
+	return answered.Val(), nil
 }

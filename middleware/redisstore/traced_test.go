@@ -16,11 +16,11 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// witness is an instrument and a hook that note what they saw.
+// witness is an instrument and a hook that record their calls.
 type witness struct {
 	mu       sync.Mutex
-	commands []string // that the instrument was told of
-	hooked   []string // that the hook saw, with the request they are part of
+	commands []string // reported to the instrument
+	hooked   []string // passed to the hook, with their request
 }
 
 type requestKey struct{}
@@ -71,8 +71,9 @@ func (w *witness) take() (commands, hooked []string) {
 	return commands, hooked
 }
 
-// TestInstrument: every command is told of once; those of a traced request also
-// go through the hooks, in the request's context, and over the same connection.
+// TestInstrument checks that every command is reported once, and that commands of a
+// traced request also pass the hooks, in the request's context, and use the same
+// connection.
 func TestInstrument(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newPorts(t, options(server.Addr, patience))
@@ -81,7 +82,7 @@ func TestInstrument(t *testing.T) {
 	p.client.SetInstrument(w)
 	traced := context.WithValue(t.Context(), requestKey{}, "r")
 	for _, step := range []struct {
-		ctx              context.Context //nolint:containedctx // a row of a table
+		ctx              context.Context
 		commands, hooked []string
 	}{
 		{traced, []string{"EVALSHA NOSCRIPT", "EVAL ok", "GETRANGE ok"}, []string{"r evalsha", "r eval", "r getrange"}},
@@ -93,19 +94,19 @@ func TestInstrument(t *testing.T) {
 		}
 		commands, hooked := w.take()
 		if !slices.Equal(commands, step.commands) || !slices.Equal(hooked, step.hooked) {
-			t.Errorf("told of %q and hooked %q, want %q and %q", commands, hooked, step.commands, step.hooked)
+			t.Errorf("reported %q and hooked %q, want %q and %q", commands, hooked, step.commands, step.hooked)
 		}
 	}
 	if n := p.client.Traced().PoolStats().TotalConns; n != 0 {
-		t.Errorf("the traced client has %d connections of its own", n)
+		t.Errorf("the traced client has %d connections, want 0", n)
 	}
 	if clients := info(t, p.admin, "total_connections_received"); clients != 3 { // StartRedis', the admin's, ours
 		t.Errorf("%d connections, want 3", clients)
 	}
 }
 
-// TestInstrumentAndMemory: what is answered from memory is no command, also
-// where requests are traced; those still fill the memory.
+// TestInstrumentAndMemory checks that a lookup from memory is not reported as a
+// command, and that traced requests fill the cache.
 func TestInstrumentAndMemory(t *testing.T) {
 	for name, ctx := range map[string]context.Context{
 		"plain": t.Context(), "traced": context.WithValue(t.Context(), requestKey{}, "r"),
@@ -115,20 +116,21 @@ func TestInstrumentAndMemory(t *testing.T) {
 		p.client.Traced().AddHook(w)
 		p.client.SetInstrument(w)
 		p.put(t, 1)
-		for range 20 { // MaxStaleness may pass once
-			if _, err := p.tokens.Lookup(ctx, apiKey); err != nil {
+		for range 20 { // MaxStaleness may pass
+			if _, err := p.records.Lookup(ctx, apiKey); err != nil {
 				storetest.CheckError(t, err, nil, apiKey)
 			}
 		}
 		commands, hooked := w.take()
 		if n := len(commands); n < 1 || n > 3 || name == "traced" && len(hooked) != n {
-			t.Errorf("%s: told of %q, hooked %q", name, commands, hooked)
+			t.Errorf("%s: reported %q, hooked %q", name, commands, hooked)
 		}
 	}
 }
 
-// TestTracedOutage: commands of traced requests fail as the others do, and are
-// not read after they were given up (the race detector would tell).
+// TestTracedOutage checks that commands of traced requests fail like others. Under
+// the race detector it also checks that they are not read after their caller
+// stopped waiting.
 func TestTracedOutage(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newPorts(t, options(server.Addr, budget))
@@ -139,9 +141,9 @@ func TestTracedOutage(t *testing.T) {
 	server.Pause()
 	ctx := context.WithValue(t.Context(), requestKey{}, "r")
 	if failed := concurrently(t, 50, p.count(ctx)); failed != 50 {
-		t.Errorf("%d of 50 failed", failed)
+		t.Errorf("%d of 50 failed, want 50", failed)
 	}
-	_, err := p.tokens.Lookup(ctx, apiKey)
+	_, err := p.records.Lookup(ctx, apiKey)
 	storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	server.Resume()
 	awaitRecovery(t, p)

@@ -12,26 +12,27 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// The size of the client-side cache. What exceeds it is read from Redis.
+// The capacity of the client-side cache. Other records are read from Redis.
 const (
 	trackedRecords = 32768
 	trackedBytes   = 24 << 20
 )
 
-// trackedStaleness bounds how long a record is served from memory if Redis'
-// notice of a change is lost on its way and the connection seems well.
+// trackedStaleness bounds how long a record is served from memory if the notice of
+// a change is lost although the connection works.
 const trackedStaleness = time.Second
 
-// trackingPool is the number of connections that read records into memory, one
-// at a time each. What exceeds them is read over the shared connection, at a
-// fifth of the cost: misses that come all at once, because there are more
-// records than fit or after a flush, wait for nothing.
+// trackingPool is the number of connections that read records into memory. Each
+// reads one record at a time. If all are busy, a record is read over the shared
+// connection, which costs a fifth: so many misses at the same time, after a
+// flush or because there are more records than fit, need not wait.
 const trackingPool = 4
 
-// recordCache is the client-side cache of a Client. Redis tracks which records
-// its connections have read and tells them of changes, which go-redis applies.
+// recordCache is the client-side cache of a Client. Redis tracks which records its
+// connections have read and notifies them of changes; go-redis handles the
+// notices.
 type recordCache struct {
-	mu      sync.Mutex // of changes to current
+	mu      sync.Mutex // guards changes of current
 	closed  bool
 	current atomic.Pointer[redis.Client] // nil while nothing is served from memory
 
@@ -39,18 +40,20 @@ type recordCache struct {
 	hits, misses atomic.Uint64
 }
 
-// renewRecords begins with an empty cache, if Redis tracks what is read.
+// renewRecords replaces the cache by an empty one, or by none if Redis does not
+// support tracking.
 func (c *Client) renewRecords(ctx context.Context) {
-	if !c.options.ClientSideCache || c.options.DB != 0 { // go-redis tracks database 0 alone
+	if !c.options.ClientSideCache || c.options.DB != 0 { // go-redis v9.23 tracks database 0 only
 		return
 	}
 	o := c.options.base()
 	o.Protocol = 3
 	o.PoolSize = trackingPool
 	o.PipelinePoolSize = -1
-	o.ContextTimeoutEnabled = true // who waits for another's answer leaves when Redis falls silent
-	// ClientSideCacheCoalesceMisses stays off: an idle connection of its own is
-	// not read, and what it read is served for a while after it broke.
+	o.ContextTimeoutEnabled = true // so that callers stop waiting when Redis falls silent
+	// ClientSideCacheCoalesceMisses stays off: it uses a connection that go-redis
+	// v9.23 does not read while it is idle, so records that were read over it are
+	// served for a while after it broke.
 	o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{
 		MaxEntries: trackedRecords, MaxMemoryBytes: trackedBytes, MaxStaleness: trackedStaleness,
 	}
@@ -64,7 +67,7 @@ func (c *Client) renewRecords(ctx context.Context) {
 	c.records.replace(client)
 }
 
-// tracks reports whether a second reading is answered from memory.
+// tracks reports whether a second read is answered from memory.
 func tracks(ctx context.Context, client *redis.Client) bool {
 	if client.Process(ctx, newGetRange(ctx, probeRecord, 1)) != nil {
 		return false
@@ -73,7 +76,8 @@ func tracks(ctx context.Context, client *redis.Client) bool {
 	return found
 }
 
-// replace makes a client the current one; nil has all records read from Redis.
+// replace makes a client the current one. If it is nil, all records are read from
+// Redis.
 func (r *recordCache) replace(client *redis.Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,14 +86,14 @@ func (r *recordCache) replace(client *redis.Client) {
 		client = nil
 	}
 	if old := r.current.Swap(client); old != nil {
-		_ = old.Close() // whoever still reads over it reads again
+		_ = old.Close() // callers that still use it read again
 	}
 }
 
 // drop empties the cache.
 func (r *recordCache) drop() {
 	if old := r.current.Swap(nil); old != nil {
-		go func() { _ = old.Close() }() // closing may wait for those who read
+		go func() { _ = old.Close() }() // closing may wait for reads
 	}
 }
 
@@ -107,11 +111,11 @@ func (r *recordCache) stats(s *Stats) {
 	}
 }
 
-// recordBytes is how much of a record is read: enough to see that one is larger
-// than the largest that is accepted.
+// recordBytes is how much of a record is read: one byte more than the largest that
+// is accepted, so that a larger one is recognised.
 const recordBytes = middleware.MaxRecordSize + 1
 
-// record returns the text of a record, or "" where there is none.
+// record returns the text of a record, or "" if there is none.
 func (c *Client) record(ctx context.Context, key string) (string, error) {
 	tracked := c.records.current.Load()
 	if tracked != nil && c.silence.epoch.Load().silent == nil {
@@ -124,8 +128,8 @@ func (c *Client) record(ctx context.Context, key string) (string, error) {
 	return c.recordFromRedis(ctx, key)
 }
 
-// recordFromRedis reads a second time where the connection broke, which is
-// harmless, unless Redis is silent or busy.
+// recordFromRedis reads a second time if the connection broke, unless Redis is
+// silent or the queue is full.
 func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error) {
 	send := c.sendTracked
 	for attempt := 0; ; attempt++ {
@@ -142,9 +146,9 @@ func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error
 	}
 }
 
-// sendTracked reads a record into memory, or over the shared connection where
-// that is not possible now. A timeout means silence where the shared connection
-// has heard nothing either.
+// sendTracked reads a record into memory, or over the shared connection if there is
+// no cache or all its connections are busy. A timeout begins a silence if the
+// shared connection received nothing either.
 func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 	tracked, epoch := c.records.current.Load(), c.silence.epoch.Load()
 	if tracked == nil || epoch.silent != nil {
@@ -154,14 +158,14 @@ func (c *Client) sendTracked(ctx context.Context, cmd redis.Cmder) error {
 	if c.records.reading.Add(1) > trackingPool {
 		return c.send(ctx, cmd)
 	}
-	err := tracked.Process(epoch.ctx, cmd) //nolint:contextcheck // a silence ends the wait, its caller does not
+	err := tracked.Process(epoch.ctx, cmd) //nolint:contextcheck // only a silence ends the wait
 	if err != nil && timedOut(err) && !c.silence.heardLately() {
-		c.silence.fall(err)
+		c.silence.suspect(err)
 	}
 	return err
 }
 
-// peek returns what is in memory, and asks Redis for nothing.
+// peek returns a record from memory. It sends nothing to Redis.
 func peek(ctx context.Context, tracked *redis.Client, key string, bytes int) (string, bool) {
 	impatient := &impatientContext{Context: ctx}
 	cmd := newGetRange(ctx, key, bytes)
@@ -171,9 +175,11 @@ func peek(ctx context.Context, tracked *redis.Client, key string, bytes int) (st
 	return cmd.Val(), !impatient.done.Load()
 }
 
-// impatientContext is done as soon as somebody waits on it.
+// impatientContext is a context that is cancelled by the first call of Done.
+// go-redis v9.23 has no lookup of its cache alone: it looks there first, and
+// calls Done only before it waits for a connection.
 type impatientContext struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context
 
 	done atomic.Bool
 }

@@ -16,7 +16,7 @@ import (
 	"tyk_proxy/middleware/storetest"
 )
 
-// newCached returns the ports of a gateway that keeps records in memory.
+// newCached returns the ports of a gateway with a client-side cache.
 func newCached(t *testing.T, addr string, timeout time.Duration) ports {
 	t.Helper()
 	o := options(addr, timeout)
@@ -28,19 +28,19 @@ func newCached(t *testing.T, addr string, timeout time.Duration) ports {
 	return p
 }
 
-// put writes apiKey's record with a limit behind the gateway's back.
+// put writes apiKey's record with a limit through the admin's client.
 func (p ports) put(t *testing.T, limit int) {
 	t.Helper()
 	record := storetest.Record(apiKey, int64(limit), time.Now().Add(time.Hour), "/a")
-	if err := p.admin.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0).Err(); err != nil {
+	if err := p.admin.Set(t.Context(), redisstore.RecordPrefix+apiKey, record, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// limit returns the limit that the gateway finds for apiKey, or -1 where there is no record.
+// limit returns the limit in the record of apiKey, or -1 if there is no record.
 func (p ports) limit(t *testing.T) int64 {
 	t.Helper()
-	token, err := p.tokens.Lookup(t.Context(), apiKey)
+	token, err := p.records.Lookup(t.Context(), apiKey)
 	if err != nil {
 		storetest.CheckError(t, err, middleware.ErrTokenUnknown, apiKey)
 		return -1
@@ -48,7 +48,7 @@ func (p ports) limit(t *testing.T) int64 {
 	return token.RateLimit
 }
 
-// await asks until the limit is the wanted one, and returns how long it took.
+// await waits until the limit is want, and returns how long it took.
 func (p ports) await(t *testing.T, want int64) time.Duration {
 	t.Helper()
 	for began := time.Now(); ; {
@@ -58,13 +58,13 @@ func (p ports) await(t *testing.T, want int64) time.Duration {
 			return took
 		}
 		if took > patience {
-			t.Fatalf("the limit is %d after %s, want %d", got, took, want)
+			t.Fatalf("the limit is %d after waiting for %s, want %d", got, took, want)
 		}
 	}
 }
 
-// TestRecordsFromMemory: a record is read once, and a change, a deletion, an
-// expiry and a flush by somebody else take effect.
+// TestRecordsFromMemory checks that a record is read once, and that changes,
+// deletions, expiries and flushes take effect.
 func TestRecordsFromMemory(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newCached(t, server.Addr, patience)
@@ -76,9 +76,9 @@ func TestRecordsFromMemory(t *testing.T) {
 			t.Fatalf("limit %d", got)
 		}
 	}
-	// MaxStaleness may pass meanwhile; the other command is the INFO.
+	// MaxStaleness may pass during the test; the other command is the INFO.
 	if asked := info(t, p.admin, "total_commands_processed") - before - 1; asked > 3 {
-		t.Errorf("1000 lookups asked Redis %d times", asked)
+		t.Errorf("1000 lookups sent %d commands to Redis", asked)
 	}
 	const soon = 50 * time.Millisecond
 	for change, do := range map[string]struct {
@@ -86,10 +86,10 @@ func TestRecordsFromMemory(t *testing.T) {
 		want int64
 	}{
 		"set":    {func() { p.put(t, 7) }, 7},
-		"delete": {func() { p.admin.Del(t.Context(), redisstore.TokenPrefix+apiKey) }, -1},
-		"expire": {func() { p.admin.PExpire(t.Context(), redisstore.TokenPrefix+apiKey, time.Millisecond) }, -1},
+		"delete": {func() { p.admin.Del(t.Context(), redisstore.RecordPrefix+apiKey) }, -1},
+		"expire": {func() { p.admin.PExpire(t.Context(), redisstore.RecordPrefix+apiKey, time.Millisecond) }, -1},
 		"flush":  {func() { p.admin.FlushAll(t.Context()) }, -1},
-		"rename": {func() { p.admin.Rename(t.Context(), redisstore.TokenPrefix+apiKey, "elsewhere") }, -1},
+		"rename": {func() { p.admin.Rename(t.Context(), redisstore.RecordPrefix+apiKey, "elsewhere") }, -1},
 	} {
 		p.put(t, 1)
 		p.await(t, 1)
@@ -100,8 +100,8 @@ func TestRecordsFromMemory(t *testing.T) {
 	}
 }
 
-// staleness keeps readers busy while a record is written, and returns the
-// greatest age of a value that one of them was given after it was replaced.
+// staleness runs readers while a record is written, and returns the longest time
+// after which one of them still got a replaced value.
 func (p ports) staleness(t *testing.T, readers int, pause, each time.Duration) time.Duration {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -116,7 +116,7 @@ func (p ports) staleness(t *testing.T, readers int, pause, each time.Duration) t
 				began := time.Now().UnixNano()
 				limit := p.limit(t)
 				if limit < 0 {
-					t.Error("a record that was always there was not found")
+					t.Error("an existing record was not found")
 					return
 				}
 				if replaced := written[limit].Load(); replaced != 0 && began-replaced > oldest.Load() {
@@ -136,9 +136,8 @@ func (p ports) staleness(t *testing.T, readers int, pause, each time.Duration) t
 	return time.Duration(oldest.Load())
 }
 
-// TestStaleness: with the processors full a change takes effect within 250 ms,
-// and with some time left within 50 ms. On a quiet machine the greatest age was
-// 60 and 8 ms.
+// TestStaleness checks that a change takes effect within 250 ms on a busy machine
+// and within 50 ms otherwise. On an idle machine it took 60 ms and 8 ms.
 func TestStaleness(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newCached(t, server.Addr, patience)
@@ -152,7 +151,7 @@ func TestStaleness(t *testing.T) {
 		got := p.staleness(t, row.readers, row.pause, 10*time.Millisecond)
 		t.Logf("%s: %s", name, got)
 		if got > row.most+slack {
-			t.Errorf("%s: a reader was given a value that was replaced %s ago", name, got)
+			t.Errorf("%s: a reader got a value that was replaced %s before", name, got)
 		}
 	}
 	if stats := p.client.Stats(); stats.CacheHits < 10*stats.CacheMisses {
@@ -160,7 +159,8 @@ func TestStaleness(t *testing.T) {
 	}
 }
 
-// TestBrokenTracking: what a connection has read is not served once it is gone.
+// TestBrokenTracking checks that records are not served from memory after the
+// connection that read them is gone.
 func TestBrokenTracking(t *testing.T) {
 	server := storetest.StartRedis(t)
 	proxy := storetest.StartProxy(t, server.Addr)
@@ -174,13 +174,13 @@ func TestBrokenTracking(t *testing.T) {
 		}
 		p.put(t, 100+round)
 		if took := p.await(t, int64(100+round)); took > 50*time.Millisecond+slack {
-			t.Errorf("a change while the connections were gone took effect after %s", took)
+			t.Errorf("a change while there were no connections took effect after %s", took)
 		}
 	}
 }
 
-// TestNothingFromMemoryWhileSilent: a Redis that does not answer is one that
-// may have been changed.
+// TestNothingFromMemoryWhileSilent checks that the cache is not used while Redis is
+// silent, because records may have changed.
 func TestNothingFromMemoryWhileSilent(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newCached(t, server.Addr, budget)
@@ -190,14 +190,14 @@ func TestNothingFromMemoryWhileSilent(t *testing.T) {
 	_, err := p.counter.Count(t.Context(), apiKey, 1)
 	storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	for range 10 {
-		_, err := p.tokens.Lookup(t.Context(), apiKey)
+		_, err := p.records.Lookup(t.Context(), apiKey)
 		storetest.CheckError(t, err, middleware.ErrUnavailable, apiKey)
 	}
 	server.Resume()
 	awaitRecovery(t, p)
 }
 
-// TestFailover: what the server before knew is gone with it.
+// TestFailover checks that records of the previous server are not served from memory.
 func TestFailover(t *testing.T) {
 	server := storetest.StartRedis(t)
 	p := newCached(t, server.Addr, budget)
@@ -206,14 +206,14 @@ func TestFailover(t *testing.T) {
 	server.Restart() // empty
 	awaitRecovery(t, p)
 	if got := p.limit(t); got != -1 {
-		t.Errorf("the record of the server before is found: limit %d", got)
+		t.Errorf("the record of the previous server was found: limit %d", got)
 	}
 	p.put(t, 2)
 	p.await(t, 2)
 }
 
-// TestWithoutTracking: a server that does not track, or another database, has
-// each record read from it.
+// TestWithoutTracking checks that each record is read from Redis if the server does
+// not support tracking, or if the database is not 0.
 func TestWithoutTracking(t *testing.T) {
 	check := func(p ports, replace func(limit int)) {
 		t.Helper()
@@ -224,7 +224,7 @@ func TestWithoutTracking(t *testing.T) {
 			}
 		}
 		if stats := p.client.Stats(); stats.CacheHits+uint64(stats.CacheEntries) > 0 {
-			t.Errorf("records are kept in memory: %+v", stats)
+			t.Errorf("records were served from memory: %+v", stats)
 		}
 	}
 	mini := newCached(t, miniredis.RunT(t).Addr(), patience)
@@ -240,15 +240,15 @@ func TestWithoutTracking(t *testing.T) {
 		record := storetest.Record(apiKey, int64(limit), time.Now().Add(time.Hour), "/a")
 		pipe := other.admin.Pipeline()
 		pipe.Select(t.Context(), o.DB)
-		pipe.Set(t.Context(), redisstore.TokenPrefix+apiKey, record, 0)
+		pipe.Set(t.Context(), redisstore.RecordPrefix+apiKey, record, 0)
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	})
 }
 
-// TestManyRecords: more records than memory holds, and a flush of all, are no
-// outage for a thousand callers.
+// TestManyRecords checks that no call of a thousand callers fails if there are more
+// records than the cache holds, or while all are flushed.
 func TestManyRecords(t *testing.T) {
 	const records, callers = 100_000, 1024
 	server := storetest.StartRedis(t)
@@ -256,7 +256,7 @@ func TestManyRecords(t *testing.T) {
 	pipe := p.admin.Pipeline()
 	for i := range records {
 		key := "k" + strconv.Itoa(i)
-		pipe.Set(t.Context(), redisstore.TokenPrefix+key, storetest.Record(key, 1, time.Now().Add(time.Hour), "/a"), 0)
+		pipe.Set(t.Context(), redisstore.RecordPrefix+key, storetest.Record(key, 1, time.Now().Add(time.Hour), "/a"), 0)
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestManyRecords(t *testing.T) {
 		running.Go(func() {
 			for i := caller; time.Now().Before(deadline); i += 7919 {
 				began := time.Now()
-				token, err := p.tokens.Lookup(t.Context(), "k"+strconv.Itoa(i%records))
+				token, err := p.records.Lookup(t.Context(), "k"+strconv.Itoa(i%records))
 				if took := int64(time.Since(began)); took > slowest.Load() {
 					slowest.Store(took)
 				}

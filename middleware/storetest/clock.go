@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Clock is a clock that moves only when told to. It is safe for concurrent use.
+// Clock is a clock that moves only by Advance. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that shows a time.
+// NewClock returns a clock that shows now.
 func NewClock(now time.Time) *Clock { return &Clock{now: now} }
 
-// Now returns the time shown; it is what takes the place of time.Now.
+// Now returns the time shown. It replaces time.Now.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// CounterBackend is a counter under test and what can be done behind its back.
-type CounterBackend struct {
+// CounterFixture is a counter under test and the means to change its conditions.
+type CounterFixture struct {
 	Counter       middleware.Counter
 	Window        time.Duration
 	Advance       func(time.Duration) // lets at least that much time pass
@@ -22,11 +22,11 @@ type CounterBackend struct {
 // unlimited is a limit that no test reaches.
 const unlimited = math.MaxInt64
 
-// RunCounter checks that a counter keeps the contract of [middleware.Counter].
-// The factory returns one without counts for every call.
-func RunCounter(t *testing.T, factory func(testing.TB) CounterBackend) {
+// RunCounter checks that a counter follows the contract of [middleware.Counter].
+// The factory returns a new one without counts for each call.
+func RunCounter(t *testing.T, factory func(testing.TB) CounterFixture) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, CounterBackend){
+	for name, test := range map[string]func(*testing.T, CounterFixture){
 		"counts":        counterCounts,
 		"boundary":      counterBoundary,
 		"used up":       counterUsedUp,
@@ -38,120 +38,123 @@ func RunCounter(t *testing.T, factory func(testing.TB) CounterBackend) {
 	}
 }
 
-func count(t *testing.T, b CounterBackend, apiKey string) middleware.Usage {
+func count(t *testing.T, b CounterFixture, apiKey string) middleware.Quota {
 	t.Helper()
-	usage, err := b.Counter.Count(t.Context(), apiKey, unlimited)
+	quota, err := b.Counter.Count(t.Context(), apiKey, unlimited)
 	if err != nil {
 		CheckError(t, err, nil, apiKey)
 		t.Fatal("the request was not counted")
 	}
-	checkUsage(t, b, usage)
-	return usage
+	checkQuota(t, b, unlimited, quota)
+	return quota
 }
 
-func checkUsage(t *testing.T, b CounterBackend, usage middleware.Usage) {
+func checkQuota(t *testing.T, b CounterFixture, limit int64, quota middleware.Quota) {
 	t.Helper()
-	if usage.Window != b.Window {
-		t.Errorf("window is %s, want %s", usage.Window, b.Window)
+	if quota.Limit != limit {
+		t.Errorf("limit is %d, want %d", quota.Limit, limit)
 	}
-	if usage.Reset <= 0 || usage.Reset > b.Window {
-		t.Errorf("reset in %s, want it inside a window of %s", usage.Reset, b.Window)
+	if quota.Window != b.Window {
+		t.Errorf("window is %s, want %s", quota.Window, b.Window)
 	}
-	if usage.End.Unix()%int64(b.Window/time.Second) != 0 || usage.End.Nanosecond() != 0 {
-		t.Errorf("the end %s is not a multiple of the window of %s", usage.End, b.Window)
+	if quota.Reset <= 0 || quota.Reset > b.Window {
+		t.Errorf("reset in %s, want more than 0 and at most the window of %s", quota.Reset, b.Window)
+	}
+	if quota.ResetAt.Unix()%int64(b.Window/time.Second) != 0 || quota.ResetAt.Nanosecond() != 0 {
+		t.Errorf("the end %s is not a multiple of the window of %s", quota.ResetAt, b.Window)
 	}
 }
 
-// freshWindow waits for a window to begin, so that what follows fits into it.
-func freshWindow(t *testing.T, b CounterBackend) {
+// freshWindow waits until a window begins, so that the test fits into it.
+func freshWindow(t *testing.T, b CounterFixture) {
 	t.Helper()
-	b.Advance(count(t, b, "only-to-ask-for-the-time").Reset)
+	b.Advance(count(t, b, "another-key").Reset)
 }
 
-func counterCounts(t *testing.T, b CounterBackend) {
+func counterCounts(t *testing.T, b CounterFixture) {
 	freshWindow(t, b)
 	first := count(t, b, suiteKey)
 	for want := int64(2); want <= 5; want++ {
-		usage := count(t, b, suiteKey)
-		if usage.Count != want || !usage.End.Equal(first.End) {
-			t.Errorf("count is %d until %s, want %d until %s", usage.Count, usage.End, want, first.End)
+		quota := count(t, b, suiteKey)
+		if quota.Used != want || !quota.ResetAt.Equal(first.ResetAt) {
+			t.Errorf("count is %d until %s, want %d until %s", quota.Used, quota.ResetAt, want, first.ResetAt)
 		}
-		if usage.Reset > first.Reset {
-			t.Errorf("reset moved away: in %s, was in %s", usage.Reset, first.Reset)
+		if quota.Reset > first.Reset {
+			t.Errorf("reset in %s, want at most the earlier %s", quota.Reset, first.Reset)
 		}
 	}
 	for _, neighbour := range []string{suiteKey + "0", suiteKey[1:], "another"} {
-		if usage := count(t, b, neighbour); usage.Count != 1 {
-			t.Errorf("another key's count is %d, want 1", usage.Count)
+		if quota := count(t, b, neighbour); quota.Used != 1 {
+			t.Errorf("another key's count is %d, want 1", quota.Used)
 		}
 	}
-	if usage := count(t, b, suiteKey); usage.Count != 6 {
-		t.Errorf("count is %d after others were counted, want 6", usage.Count)
+	if quota := count(t, b, suiteKey); quota.Used != 6 {
+		t.Errorf("count is %d after others were counted, want 6", quota.Used)
 	}
 }
 
-func counterBoundary(t *testing.T, b CounterBackend) {
+func counterBoundary(t *testing.T, b CounterFixture) {
 	freshWindow(t, b)
 	first := count(t, b, suiteKey)
 	b.Advance(b.Window / 2)
 	second := count(t, b, suiteKey)
-	if second.Count != 2 || !second.End.Equal(first.End) {
-		t.Errorf("count is %d until %s in mid-window, want 2 until %s", second.Count, second.End, first.End)
+	if second.Used != 2 || !second.ResetAt.Equal(first.ResetAt) {
+		t.Errorf("count is %d until %s in mid-window, want 2 until %s", second.Used, second.ResetAt, first.ResetAt)
 	}
 	b.Advance(second.Reset)
 	third := count(t, b, suiteKey)
-	if want := first.End.Add(b.Window); third.Count != 1 || !third.End.Equal(want) {
-		t.Errorf("count is %d until %s in the next window, want 1 until %s", third.Count, third.End, want)
+	if want := first.ResetAt.Add(b.Window); third.Used != 1 || !third.ResetAt.Equal(want) {
+		t.Errorf("count is %d until %s in the next window, want 1 until %s", third.Used, third.ResetAt, want)
 	}
 	b.Advance(3 * b.Window)
-	if usage := count(t, b, suiteKey); usage.Count != 1 {
-		t.Errorf("count is %d after idle windows, want 1", usage.Count)
+	if quota := count(t, b, suiteKey); quota.Used != 1 {
+		t.Errorf("count is %d after idle windows, want 1", quota.Used)
 	}
 }
 
-// counterUsedUp: what is beyond the limit is refused whether it is counted or
-// not, until the window ends or the limit is another.
-func counterUsedUp(t *testing.T, b CounterBackend) {
+// counterUsedUp checks that the counts beyond the limit exceed it, until the
+// window ends or the limit changes.
+func counterUsedUp(t *testing.T, b CounterFixture) {
 	const limit = 2
 	freshWindow(t, b)
-	use := func(limit int64) middleware.Usage {
+	use := func(limit int64) middleware.Quota {
 		t.Helper()
-		usage, err := b.Counter.Count(t.Context(), suiteKey, limit)
+		quota, err := b.Counter.Count(t.Context(), suiteKey, limit)
 		CheckError(t, err, nil, suiteKey)
-		checkUsage(t, b, usage)
-		return usage
+		checkQuota(t, b, limit, quota)
+		return quota
 	}
 	for want := int64(1); want <= limit; want++ {
-		if usage := use(limit); usage.Count != want {
-			t.Errorf("count is %d inside the limit, want %d", usage.Count, want)
+		if quota := use(limit); quota.Used != want {
+			t.Errorf("count is %d inside the limit, want %d", quota.Used, want)
 		}
 	}
-	var last middleware.Usage
+	var last middleware.Quota
 	for range 5 {
-		if last = use(limit); last.Count <= limit {
-			t.Errorf("count is %d beyond the limit of %d", last.Count, limit)
+		if last = use(limit); last.Used <= limit {
+			t.Errorf("count is %d beyond the limit of %d", last.Used, limit)
 		}
 	}
-	if usage := use(unlimited); usage.Count < limit+1 || usage.Count > limit+6 || usage.Source != middleware.SourceRedis {
-		t.Errorf("with a higher limit the count is %d from %s", usage.Count, usage.Source)
+	if quota := use(unlimited); quota.Used < limit+1 || quota.Used > limit+6 || quota.Source != middleware.SourceRedis {
+		t.Errorf("with a higher limit the count is %d from %s", quota.Used, quota.Source)
 	}
-	if usage := count(t, b, suiteKey+"0"); usage.Count != 1 {
-		t.Errorf("another key's count is %d, want 1", usage.Count)
+	if quota := count(t, b, suiteKey+"0"); quota.Used != 1 {
+		t.Errorf("another key's count is %d, want 1", quota.Used)
 	}
 	b.Advance(use(limit).Reset)
-	if usage := use(limit); usage.Count != 1 || !usage.End.Equal(last.End.Add(b.Window)) {
-		t.Errorf("count is %d until %s in the next window, want 1 until %s", usage.Count, usage.End, last.End.Add(b.Window))
+	if quota := use(limit); quota.Used != 1 || !quota.ResetAt.Equal(last.ResetAt.Add(b.Window)) {
+		t.Errorf("count is %d until %s in the next window, want 1 until %s", quota.Used, quota.ResetAt, last.ResetAt.Add(b.Window))
 	}
 }
 
-func counterOutage(t *testing.T, b CounterBackend) {
+func counterOutage(t *testing.T, b CounterFixture) {
 	count(t, b, suiteKey)
 	b.Fail()
-	for range 20 { // beyond any pool that still seemed healthy
-		usage, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
+	for range 20 { // more than the connections of any pool
+		quota, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
 		CheckError(t, err, middleware.ErrUnavailable, suiteKey)
-		if usage != (middleware.Usage{}) {
-			t.Errorf("a usage came with the error: %+v", usage)
+		if quota != (middleware.Quota{}) {
+			t.Errorf("a quota was returned with the error: %+v", quota)
 		}
 	}
 	b.Recover()
@@ -161,28 +164,29 @@ func counterOutage(t *testing.T, b CounterBackend) {
 	})
 }
 
-// counterCallerLeaves: a request is counted though its client went away.
-func counterCallerLeaves(t *testing.T, b CounterBackend) {
+// counterCallerLeaves checks that a request is counted even if its context is
+// cancelled.
+func counterCallerLeaves(t *testing.T, b CounterFixture) {
 	freshWindow(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := b.Counter.Count(ctx, suiteKey, unlimited)
 	CheckError(t, err, nil, suiteKey)
-	if usage := count(t, b, suiteKey); usage.Count != 2 {
-		t.Errorf("count is %d, want 2", usage.Count)
+	if quota := count(t, b, suiteKey); quota.Used != 2 {
+		t.Errorf("count is %d, want 2", quota.Used)
 	}
 }
 
-func counterConcurrency(t *testing.T, b CounterBackend) {
+func counterConcurrency(t *testing.T, b CounterFixture) {
 	const callers, each = 8, 25
 	var tally Tally
 	var running sync.WaitGroup
 	for range callers {
 		running.Go(func() {
 			for range each {
-				usage, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
+				quota, err := b.Counter.Count(t.Context(), suiteKey, unlimited)
 				CheckError(t, err, nil, suiteKey)
-				tally.Add(usage)
+				tally.Add(quota)
 			}
 		})
 	}
@@ -192,36 +196,36 @@ func counterConcurrency(t *testing.T, b CounterBackend) {
 	}
 }
 
-// Tally collects what concurrent callers of one key were told. It is safe for
-// concurrent use.
+// Tally collects the quotas that concurrent callers of one key got. It is safe
+// for concurrent use.
 type Tally struct {
 	mu      sync.Mutex
-	windows map[int64]map[int64]int // end, count, how often it was given out
+	windows map[int64]map[int64]int // end of the window, count, how often it occurred
 }
 
-// Add notes one answer.
-func (a *Tally) Add(usage middleware.Usage) {
+// Add adds one quota.
+func (a *Tally) Add(quota middleware.Quota) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.windows == nil {
 		a.windows = make(map[int64]map[int64]int)
 	}
-	end := usage.End.Unix()
+	end := quota.ResetAt.Unix()
 	if a.windows[end] == nil {
 		a.windows[end] = make(map[int64]int)
 	}
-	a.windows[end][usage.Count]++
+	a.windows[end][quota.Used]++
 }
 
-// Windows returns how many windows the answers fell into.
+// Windows returns the number of windows that the quotas belong to.
 func (a *Tally) Windows() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.windows)
 }
 
-// Check reports whether there were total answers and the counts of each window
-// are 1, 2, 3 and so on, each given out once: then any limit is kept exactly.
+// Check returns an error unless there are total quotas and the counts of each
+// window are 1, 2, 3 and so on, each exactly once: then no limit is exceeded.
 func (a *Tally) Check(total int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -229,7 +233,7 @@ func (a *Tally) Check(total int) error {
 	for end, counts := range a.windows {
 		for count := int64(1); count <= int64(len(counts)); count++ {
 			if counts[count] != 1 {
-				return fmt.Errorf("in the window that ends at %d, count %d of %d was given out %d times",
+				return fmt.Errorf("in the window that ends at %d, count %d of %d occurs %d times",
 					end, count, len(counts), counts[count])
 			}
 			answers++

@@ -9,8 +9,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// Fake is a [middleware.TokenStore] and a [middleware.Counter] in memory: the
-// model that the implementations on Redis are compared with.
+// Fake is a [middleware.RecordStore] and a [middleware.Counter] in memory. The
+// implementations on Redis are compared with it.
 type Fake struct {
 	window time.Duration
 	now    func() time.Time
@@ -33,12 +33,12 @@ type fakeCounter struct {
 }
 
 var (
-	_ middleware.TokenStore = (*Fake)(nil)
-	_ middleware.Counter    = (*Fake)(nil)
+	_ middleware.RecordStore = (*Fake)(nil)
+	_ middleware.Counter     = (*Fake)(nil)
 )
 
-// NewFake returns an empty store and a counter of windows of whole seconds; now
-// may be nil for time.Now.
+// NewFake returns an empty store and a counter of windows of whole seconds. If now
+// is nil, it uses time.Now.
 func NewFake(window time.Duration, now func() time.Time) *Fake {
 	if now == nil {
 		now = time.Now
@@ -51,12 +51,12 @@ func NewFake(window time.Duration, now func() time.Time) *Fake {
 	}
 }
 
-// Put stores a record as it is; a ttl of 0 keeps it.
+// Put stores the text of a record. If ttl is 0, it never expires.
 func (f *Fake) Put(apiKey, record string, ttl time.Duration) {
 	f.put(apiKey, fakeRecord{json: record}, ttl)
 }
 
-// PutUnreadable stores something that is no record, like a list in Redis.
+// PutUnreadable stores a value that is not a record, like a list in Redis.
 func (f *Fake) PutUnreadable(apiKey string) { f.put(apiKey, fakeRecord{unreadable: true}, 0) }
 
 func (f *Fake) put(apiKey string, r fakeRecord, ttl time.Duration) {
@@ -75,7 +75,7 @@ func (f *Fake) Delete(apiKey string) {
 	delete(f.records, apiKey)
 }
 
-// Fail makes every call fail as [middleware.ErrUnavailable] because of err,
+// Fail makes every call return [middleware.ErrUnavailable] with the cause err,
 // until Fail(nil).
 func (f *Fake) Fail(err error) {
 	f.mu.Lock()
@@ -83,8 +83,8 @@ func (f *Fake) Fail(err error) {
 	f.failure = err
 }
 
-// Lookup implements [middleware.TokenStore].
-func (f *Fake) Lookup(_ context.Context, apiKey string) (*middleware.Token, error) {
+// Lookup implements [middleware.RecordStore].
+func (f *Fake) Lookup(_ context.Context, apiKey string) (*middleware.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failure != nil {
@@ -97,33 +97,36 @@ func (f *Fake) Lookup(_ context.Context, apiKey string) (*middleware.Token, erro
 	case r.unreadable:
 		return nil, middleware.ErrRecordInvalid
 	}
-	return middleware.ParseToken(apiKey, []byte(r.json))
+	return middleware.ParseRecord(apiKey, []byte(r.json))
 }
 
 // Count implements [middleware.Counter]: the fixed window in plain Go.
-func (f *Fake) Count(_ context.Context, apiKey string, _ int64) (middleware.Usage, error) {
-	return f.use(apiKey, 1)
+func (f *Fake) Count(_ context.Context, apiKey string, limit int64) (middleware.Quota, error) {
+	return f.use(apiKey, limit, 1)
 }
 
-// Usage returns where a key stands, without counting.
-func (f *Fake) Usage(apiKey string) (middleware.Usage, error) { return f.use(apiKey, 0) }
+// Quota returns the state of a key's window without counting a request.
+func (f *Fake) Quota(apiKey string, limit int64) (middleware.Quota, error) {
+	return f.use(apiKey, limit, 0)
+}
 
-func (f *Fake) use(apiKey string, requests int64) (middleware.Usage, error) {
+func (f *Fake) use(apiKey string, limit, requests int64) (middleware.Quota, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failure != nil {
-		return middleware.Usage{}, fmt.Errorf("%w: %w", middleware.ErrUnavailable, f.failure)
+		return middleware.Quota{}, fmt.Errorf("%w: %w", middleware.ErrUnavailable, f.failure)
 	}
 	now := f.now()
 	seconds := int64(f.window / time.Second)
 	counter := fakeCounter{apiKey: apiKey, start: now.Unix() / seconds * seconds}
 	f.counts[counter] += requests
 	end := time.Unix(counter.start+seconds, 0)
-	return middleware.Usage{
-		Count:  f.counts[counter],
-		Window: f.window,
-		Reset:  end.Sub(now),
-		End:    end,
-		Source: middleware.SourceRedis,
+	return middleware.Quota{
+		Limit:   limit,
+		Used:    f.counts[counter],
+		Window:  f.window,
+		Reset:   end.Sub(now),
+		ResetAt: end,
+		Source:  middleware.SourceRedis,
 	}, nil
 }

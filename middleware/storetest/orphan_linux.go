@@ -2,6 +2,6 @@ package storetest
 
 import "syscall"
 
-// withParent makes the kernel end a server whose test was killed, or ran into
-// its timeout, and so never came to its Cleanup.
+// withParent makes the kernel end the server if its test is killed or times out
+// before its Cleanup.
 func withParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,5 +4,5 @@ package storetest
 
 import "syscall"
 
-// withParent: elsewhere a server outlives a test that was killed.
+// withParent does nothing: the server keeps running if its test is killed.
 func withParent() *syscall.SysProcAttr { return nil }

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Proxy forwards TCP connections and can delay or lose what comes back.
+// Proxy forwards TCP connections. It can delay or drop what the server sends.
 type Proxy struct {
 	Addr string
 
 	target string
 	closed chan struct{}
-	delay  atomic.Int64 // of connections to come, nanoseconds
+	delay  atomic.Int64 // of new connections, nanoseconds
 
 	mu    sync.Mutex
 	links map[*link]struct{}
@@ -28,8 +28,8 @@ type link struct {
 	broken         atomic.Bool
 }
 
-// StartProxy starts a proxy to an address on a free loopback port and ends it
-// with the test.
+// StartProxy starts a proxy to target on a free loopback port. It ends with the
+// test.
 func StartProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed by Cleanup
@@ -65,14 +65,13 @@ func StartProxy(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-// Delay holds every reply back for d, on all connections, now and to come.
+// Delay delays every reply by d, on open and on new connections.
 func (p *Proxy) Delay(d time.Duration) {
 	p.delay.Store(int64(d))
 	p.DelayOpen(d)
 }
 
-// DelayOpen holds replies back for d on the connections that are open now; new
-// ones are as they were.
+// DelayOpen delays replies by d on the connections that are open now.
 func (p *Proxy) DelayOpen(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,8 +80,9 @@ func (p *Proxy) DelayOpen(d time.Duration) {
 	}
 }
 
-// BreakOpen cuts each connection that is open now when its next reply comes,
-// which is lost: the server did what it was asked, and nobody learns of it.
+// BreakOpen closes each connection that is open now when its next reply arrives.
+// The reply is lost: the server has done what it was asked, and the client does
+// not learn of it.
 func (p *Proxy) BreakOpen() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,9 +92,9 @@ func (p *Proxy) BreakOpen() {
 }
 
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.target) //nolint:noctx // to the loopback, which answers at once
+	server, err := net.Dial("tcp", p.target) //nolint:noctx // loopback connects at once
 	if err != nil {
-		_ = client.Close() // what a refused connection looks like from here
+		_ = client.Close() // as if the server had refused it
 		return
 	}
 	l := &link{client: client, server: server}
@@ -113,7 +113,7 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// add registers a link, unless the proxy was closed meanwhile.
+// add registers a link. It returns false if the proxy was closed.
 func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

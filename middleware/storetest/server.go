@@ -31,8 +31,8 @@ type Server struct {
 }
 
 // StartRedis starts a redis-server on a free loopback port, with args added to
-// its command line, and ends it with the test. The test is skipped where
-// redis-server is not installed, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
+// its command line. It ends with the test. If redis-server is not installed, the
+// test is skipped, or fails if TYK_PROXY_REQUIRE_SERVERS is 1.
 func StartRedis(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	Installed(tb, "redis-server")
@@ -49,8 +49,7 @@ func StartRedis(tb testing.TB, args ...string) *Server {
 	return nil
 }
 
-// Stop kills the process, as an outage does, and waits for its end. A server
-// that is not running stays so.
+// Stop kills the process, if it runs, and waits for its end.
 func (s *Server) Stop() {
 	if s.cmd == nil {
 		return
@@ -69,8 +68,8 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause makes the server a black hole: connections are accepted by the kernel
-// and nothing is answered.
+// Pause stops the process: the kernel still accepts connections, but nothing is
+// answered.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume ends a pause.
@@ -106,7 +105,7 @@ func (s *Server) start() error {
 	return nil
 }
 
-// await asks until the server answers.
+// await waits until the server answers.
 func (s *Server) await() error {
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
 		select {
@@ -119,11 +118,11 @@ func (s *Server) await() error {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return fmt.Errorf("no answer within %s", startTimeout)
+	return fmt.Errorf("timed out after %s waiting for an answer", startTimeout)
 }
 
-// answers speaks the protocol by hand, so that whoever imports this package
-// needs no client library. A server that wants a password answers too.
+// answers sends PING over a plain connection, so that this package needs no client
+// library. A server that requires a password answers too.
 func answers(addr string) bool {
 	conn, err := net.DialTimeout("tcp", addr, time.Second) //nolint:noctx // it has a timeout
 	if err != nil {

@@ -25,10 +25,10 @@ func TestTally(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var tally storetest.Tally
 			for _, count := range c.counts {
-				tally.Add(middleware.Usage{Count: count, End: time.Unix(60, 0)})
+				tally.Add(middleware.Quota{Used: count, ResetAt: time.Unix(60, 0)})
 			}
 			if err := tally.Check(c.total); (err == nil) != c.exact {
-				t.Errorf("the check says %v", err)
+				t.Errorf("Check returned %v", err)
 			}
 		})
 	}

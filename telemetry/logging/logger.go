@@ -1,4 +1,7 @@
 // Package logging makes the program's logger and its asynchronous writer.
+//
+// The goroutine of [Writer] writes many lines with one system call. If the reader
+// of the log is too slow, lines are dropped and counted. Logging never blocks.
 package logging
 
 import (
@@ -30,16 +33,15 @@ func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 	log := logrus.New()
 	log.SetOutput(writer)
 	log.SetLevel(level)
-	log.AddHook(urgentLines{writer})
 	writer.report = func(dropped int64) {
 		log.WithField(string(names.AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
 	}
 	if cfg.Format == "json" {
-		log.SetFormatter(&logrus.JSONFormatter{})
+		log.SetFormatter(urgent{&logrus.JSONFormatter{}})
 		return log, writer, nil
 	}
 	colored := cfg.Colored && os.Getenv("NO_COLOR") == "" && terminal(out)
-	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored})
+	log.SetFormatter(urgent{&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored}})
 	return log, writer, nil
 }
 

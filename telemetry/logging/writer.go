@@ -54,17 +54,24 @@ func NewWriter(out io.Writer) *Writer {
 // Write implements [io.Writer]. It requires whole lines, never blocks and never
 // fails.
 func (w *Writer) Write(line []byte) (int, error) {
+	n, urgent := len(line), len(line) > 0 && line[0] == urgentMark
+	if urgent {
+		line = line[1:]
+	}
 	w.mu.Lock()
 	if len(w.lines)+len(line) > logBuffer {
 		w.mu.Unlock()
 		w.dropped.Add(1)
-		return len(line), nil
+		return n, nil
 	}
 	w.lines = append(w.lines, line...)
 	w.count++
 	w.mu.Unlock()
 	signal(w.wake)
-	return len(line), nil
+	if urgent {
+		signal(w.hurry)
+	}
+	return n, nil
 }
 
 // Dropped returns the number of dropped lines.
@@ -89,18 +96,27 @@ func (w *Writer) run() {
 			w.pause()
 		case <-w.closing:
 			w.flush()
+			w.tell(&reported)
+			w.flush()
 			return
 		}
 		// Report after a successful write only. A report that fails is itself a
 		// dropped line, and would cause another report.
-		if dropped := w.dropped.Load(); w.flush() && dropped > reported && w.report != nil {
-			w.report(dropped - reported)
-			reported = dropped
+		if w.flush() {
+			w.tell(&reported)
 		}
 	}
 }
 
-// pause waits for more lines until one is urgent.
+// tell reports the number of dropped lines since the last report.
+func (w *Writer) tell(reported *int64) {
+	if dropped := w.dropped.Load(); dropped > *reported && w.report != nil {
+		w.report(dropped - *reported)
+		*reported = dropped
+	}
+}
+
+// pause waits for more lines, until one is urgent.
 func (w *Writer) pause() {
 	timer := time.NewTimer(logDelay)
 	defer timer.Stop()
@@ -136,17 +152,19 @@ func signal(c chan struct{}) {
 	}
 }
 
-// urgentLines is a logrus hook that makes the writer write warnings and errors at
-// once.
-type urgentLines struct{ writer *Writer }
+// urgentMark is the first byte of a line that must be written at once. The writer
+// removes it.
+const urgentMark = 0
 
-// Levels implements [logrus.Hook].
-func (urgentLines) Levels() []logrus.Level {
-	return []logrus.Level{logrus.PanicLevel, logrus.FatalLevel, logrus.ErrorLevel, logrus.WarnLevel}
-}
+// urgent is a logrus formatter that marks warnings and errors. It is not a hook,
+// because logrus v1.10.2 runs hooks before it formats and writes the line.
+type urgent struct{ logrus.Formatter }
 
-// Fire implements [logrus.Hook].
-func (u urgentLines) Fire(*logrus.Entry) error {
-	signal(u.writer.hurry)
-	return nil
+// Format implements [logrus.Formatter].
+func (f urgent) Format(entry *logrus.Entry) ([]byte, error) {
+	line, err := f.Formatter.Format(entry)
+	if err != nil || entry.Level > logrus.WarnLevel {
+		return line, err
+	}
+	return append([]byte{urgentMark}, line...), nil
 }

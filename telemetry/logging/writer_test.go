@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -101,7 +100,7 @@ func TestBlockedLogReader(t *testing.T) {
 	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("logging took %s", took)
 	}
-	if writer.Dropped() < lines/2 {
+	if writer.Dropped() < lines/5 { // one buffer waits, and one is being written
 		t.Errorf("%d of %d lines were dropped, want most of what does not fit", writer.Dropped(), lines)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -132,7 +131,8 @@ func TestLogReaderRecovers(t *testing.T) {
 		text, _ := v.text()
 		return strings.Contains(text, "back")
 	})
-	if text, _ := v.text(); strings.Contains(text, "lost") {
-		t.Error(fmt.Sprint("a failed line was written: ", text))
-	}
+	within(t, 5*time.Second, "the report", func() bool {
+		text, _ := v.text()
+		return strings.Contains(text, `"gateway.log.dropped":`)
+	})
 }

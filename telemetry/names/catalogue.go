@@ -167,7 +167,7 @@ func Attributes() []Attribute {
 		{AttrRemaining, inside, "Requests that are left in the window."},
 		{AttrReset, inside, "Seconds until the window ends."},
 		{AttrWindow, inside, "Length of the window, seconds."},
-		{AttrSource, inside, "Where the request was counted: redis."},
+		{AttrSource, inside, "Where the request was counted: redis, or memory if the gateway knew that the window is used up."},
 		{AttrMalformedRules, inside, "Rules of the record's allowed_routes that cannot be read, and so allow nothing; absent if none."},
 		{AttrFate, "metrics", "What became of a trace (sampled, kept, over_cap, not_sampled) or of a span " +
 			"(exported, failed, dropped)."},

@@ -1,5 +1,10 @@
-// Package otlp exports spans with OTLP. It selects the endpoint, encodes the spans
-// and limits the queue.
+// Package otlp exports spans with OTLP, the OpenTelemetry protocol, over gRPC or
+// HTTP.
+//
+// [NewExporter] selects the protocol by the scheme of the endpoint and encodes
+// spans with fewer allocations than the SDK. The SDK's clients send them. [Queue]
+// is the SDK's batch processor with a limit of waiting spans and a count of
+// exported and lost ones. A slow or missing collector never delays a request.
 package otlp
 
 import (

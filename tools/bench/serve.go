@@ -59,7 +59,7 @@ func newBase(target *url.URL) http.Handler {
 		Transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 			MaxIdleConns:          0,
-			MaxIdleConnsPerHost:   256,
+			MaxIdleConnsPerHost:   2048,
 			IdleConnTimeout:       time.Minute,
 			ResponseHeaderTimeout: 15 * time.Second,
 			DisableCompression:    true,

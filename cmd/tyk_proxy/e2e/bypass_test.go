@@ -21,7 +21,7 @@ func TestLimiterOutOfMemory(t *testing.T) {
 	refusing := start(t, cfg)
 	cfg.RateLimit.OnError = "allow"
 	letting := start(t, cfg)
-	token, none := mint(t, cfg, 10).JWT, mint(t, cfg, 0).JWT
+	token, none := mintToken(t, cfg, 10).JWT, mintToken(t, cfg, 0).JWT
 	redis := redisClient(t, cfg)
 	memory := func(bytes string) {
 		t.Helper()

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"tyk_proxy/app/config"
+	"tyk_proxy/app/mint"
 	"tyk_proxy/middleware"
 	"tyk_proxy/middleware/redisstore"
 )
@@ -102,13 +103,13 @@ func (a answer) want(tb testing.TB, status int, reason string) {
 }
 
 // mint makes a token for the configured gateway.
-func mint(tb testing.TB, cfg config.Config, limit int64) redisstore.Minted {
+func mintToken(tb testing.TB, cfg config.Config, limit int64) mint.Token {
 	tb.Helper()
-	minted, err := redisstore.Mint(context.Background(), redisClient(tb, cfg), redisstore.MintRequest{
-		Prefix: redisstore.TokenPrefix,
+	minted, err := mint.New(context.Background(), redisClient(tb, cfg), mint.Request{
+		Prefix: redisstore.RecordPrefix,
 		Secret: string(cfg.Application.Token.JWTSecret),
 		Limit:  limit,
-		Routes: redisstore.DefaultRoutes(),
+		Routes: mint.DefaultRoutes(),
 		TTL:    time.Hour,
 		Now:    time.Now(),
 	})

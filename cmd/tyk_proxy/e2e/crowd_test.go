@@ -51,7 +51,7 @@ func TestManyConnections(t *testing.T) {
 	cfg.Telemetry.Traces.SampleRatio = 0
 	for _, connections := range crowds {
 		p := start(t, cfg)
-		jwt := mint(t, cfg, 1_000_000).JWT
+		jwt := mintToken(t, cfg, 1_000_000).JWT
 		if got := p.crowd(jwt, connections, 1, time.Time{}); got[http.StatusOK] != connections {
 			t.Errorf("%d at once, just started: %v", connections, got)
 		}

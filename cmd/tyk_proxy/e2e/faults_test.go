@@ -38,7 +38,7 @@ func TestCollectorFaults(t *testing.T) {
 			c := newBreakable(t, scheme)
 			cfg, env := faultsConfig(storetest.StartRedis(t).Addr, echo(t), c.url)
 			p := startWith(t, cfg, env)
-			token := mint(t, cfg, 1e6).JWT
+			token := mintToken(t, cfg, 1e6).JWT
 
 			t.Log("down at the start")
 			outage(t, p, token, 20, "failed")
@@ -117,7 +117,7 @@ func TestStopWithBrokenCollector(t *testing.T) {
 				// stop.
 				cfg, _ := faultsConfig(redis.Addr, backend, c.url)
 				p := start(t, cfg)
-				p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+				p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 				p.signal(syscall.SIGTERM)
 				p.wantExit(0, stopWithin)
 			})

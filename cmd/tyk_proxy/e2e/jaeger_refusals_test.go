@@ -69,7 +69,7 @@ func TestRefusalsInJaeger(t *testing.T) {
 	cfg.Upstream.ResponseTimeout = config.Duration(300 * time.Millisecond)
 	cfg.ServerTimeouts.ReadTimeout = config.Duration(2 * time.Second) // what stall waits for
 	p := start(t, cfg)
-	token, poor, gone, broken := mint(t, cfg, 1000), mint(t, cfg, 1), mint(t, cfg, 10), mint(t, cfg, 10)
+	token, poor, gone, broken := mintToken(t, cfg, 1000), mintToken(t, cfg, 1), mintToken(t, cfg, 10), mintToken(t, cfg, 10)
 	p.get("/api/v1/test", poor.JWT).want(t, http.StatusOK, "")
 	client := redisClient(t, cfg)
 	if err := client.Del(context.Background(), gone.StorageKey).Err(); err != nil {

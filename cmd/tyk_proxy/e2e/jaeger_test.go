@@ -43,7 +43,7 @@ func TestTraceInJaeger(t *testing.T) {
 	cfg := tracedConfig(j, redis.Addr, backend.URL, "shape")
 	cfg.Redis.ClientSideCache = false // a record from memory is no command, and no span
 	p := start(t, cfg)
-	token := mint(t, cfg, 10)
+	token := mintToken(t, cfg, 10)
 	// The first request also dials and loads the limiter's script.
 	p.get("/api/v1/test", token.JWT).want(t, http.StatusOK, "")
 	<-traceparents
@@ -163,7 +163,7 @@ func TestOnlyRefusalsInJaeger(t *testing.T) {
 	cfg := tracedConfig(j, storetest.StartRedis(t).Addr, echo(t), "refusals")
 	cfg.Telemetry.Traces.SampleRatio = 0
 	p := start(t, cfg)
-	if got := p.hammer(mint(t, cfg, 2*allowed).JWT, allowed); got.statuses[http.StatusOK] != allowed {
+	if got := p.hammer(mintToken(t, cfg, 2*allowed).JWT, allowed); got.statuses[http.StatusOK] != allowed {
 		t.Fatalf("statuses %v, want 200 only", got.statuses)
 	}
 	for range refused {
@@ -204,7 +204,7 @@ func TestKeptTracesInJaegerAreLimited(t *testing.T) {
 	cfg.Telemetry.Traces.SampleRatio, cfg.Telemetry.Traces.KeepPerSecond = 0, each
 	cfg.Log.Level = "Info"
 	p := start(t, cfg)
-	token := mint(t, cfg, 1)
+	token := mintToken(t, cfg, 1)
 	p.get("/api/v1/test", token.JWT).want(t, http.StatusOK, "")
 
 	begun := time.Now()
@@ -234,7 +234,7 @@ func TestExemplarsInJaeger(t *testing.T) {
 	cfg := tracedConfig(j, storetest.StartRedis(t).Addr, echo(t), "exemplars")
 	cfg.Telemetry.Traces.SampleRatio = 0.1
 	p := start(t, cfg)
-	p.hammer(mint(t, cfg, 1000).JWT, 500)
+	p.hammer(mintToken(t, cfg, 1000).JWT, 500)
 	p.hammer("", 100) // more than is kept in a second
 	awaitFates(t, p, 600)
 

@@ -29,7 +29,7 @@ func TestOtelEnvironment(t *testing.T) {
 				"OTEL_EXPORTER_OTLP_HEADERS=x-tenant=blue",
 				"OTEL_SERVICE_NAME=from-env", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test,service.name=outranked",
 			})
-			p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+			p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 			p.signal(syscall.SIGTERM)
 			p.wantExit(0, stopWithin)
 

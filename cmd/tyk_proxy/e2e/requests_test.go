@@ -30,7 +30,7 @@ func echo(tb testing.TB) string {
 func TestTokenLifetime(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
-	token := mint(t, cfg, 10)
+	token := mintToken(t, cfg, 10)
 
 	for n := 1; n <= 10; n++ {
 		got := p.get("/api/v1/test", token.JWT)
@@ -103,7 +103,7 @@ func TestRetryAfterSuffices(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.RateLimit.Window = config.Duration(2 * time.Second)
 	p := start(t, cfg)
-	token := mint(t, cfg, 1)
+	token := mintToken(t, cfg, 1)
 	var refused answer
 	eventually(t, 5*time.Second, "the limit is reached", func() bool {
 		refused = p.get("/api/v1/test", token.JWT)
@@ -120,7 +120,7 @@ func TestRetryAfterSuffices(t *testing.T) {
 func TestChangedJWT(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
-	token := mint(t, cfg, 100)
+	token := mintToken(t, cfg, 100)
 	parts := strings.Split(token.JWT, ".")
 	for i, name := range []string{"header", "claims", "signature"} {
 		// All characters but the last encode six bits each. The last may
@@ -143,8 +143,8 @@ func TestRedisOutage(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	cfg := testConfig(redis.Addr, echo(t))
 	p := start(t, cfg)
-	p.get("/api/v1/test", mint(t, cfg, 1000).JWT).want(t, http.StatusOK, "")
-	token := mint(t, cfg, 1000)
+	p.get("/api/v1/test", mintToken(t, cfg, 1000).JWT).want(t, http.StatusOK, "")
+	token := mintToken(t, cfg, 1000)
 
 	redis.Stop()
 	for range 5 {
@@ -159,7 +159,7 @@ func TestRedisOutage(t *testing.T) {
 	p.get("/health", "").want(t, http.StatusOK, "")
 
 	redis.Restart() // empty: what it held is gone with the process
-	token = mint(t, cfg, 1000)
+	token = mintToken(t, cfg, 1000)
 	eventually(t, 5*time.Second, "the gateway recovers", func() bool {
 		return p.get("/ready", "").status == http.StatusOK && p.get("/api/v1/test", token.JWT).status == http.StatusOK
 	})
@@ -171,7 +171,7 @@ func TestRedisDoesNotAnswer(t *testing.T) {
 	redis := storetest.StartRedis(t)
 	cfg := testConfig(redis.Addr, echo(t))
 	p := start(t, cfg)
-	token := mint(t, cfg, 1000)
+	token := mintToken(t, cfg, 1000)
 	p.get("/api/v1/test", token.JWT).want(t, http.StatusOK, "")
 
 	redis.Pause()
@@ -217,7 +217,7 @@ func TestUpstreamFaults(t *testing.T) {
 		cfg := testConfig(redis.Addr, target)
 		cfg.Upstream.ResponseTimeout = config.Duration(2 * time.Second)
 		p := start(t, cfg)
-		p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, want.status, want.reason)
+		p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, want.status, want.reason)
 		p.get("/ready", "").want(t, http.StatusOK, "")
 	}
 }

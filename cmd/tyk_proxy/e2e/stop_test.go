@@ -74,7 +74,7 @@ func TestTerminationLosesNoRequests(t *testing.T) {
 	cfg.ServerTimeouts.DrainDelay = config.Duration(1500 * time.Millisecond)
 	cfg.Telemetry.Traces.Endpoint = spans.url
 	p := start(t, cfg)
-	token := mint(t, cfg, 1000)
+	token := mintToken(t, cfg, 1000)
 	p.get("/ready", "").want(t, http.StatusOK, "")
 	wait := backend.hold(t, p, token.JWT, inFlight)
 
@@ -120,7 +120,7 @@ func TestInterruptSkipsDrainDelay(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
 	cfg.ServerTimeouts.DrainDelay = config.Duration(time.Hour)
 	p := start(t, cfg)
-	wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+	wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
 	p.signal(os.Interrupt)
 	eventually(t, 5*time.Second, "the gateway stops", func() bool {
 		_, err := tryURL(http.MethodGet, p.base+"/ready", "")
@@ -153,7 +153,7 @@ func TestSecondSignal(t *testing.T) {
 		cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Hour)
 		cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 		p := start(t, cfg)
-		wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 1)
+		wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 1)
 		p.signal(os.Interrupt)
 		eventually(t, 5*time.Second, "the listener refuses", func() bool {
 			_, err := tryURL(http.MethodGet, p.base+"/health", "")
@@ -171,7 +171,7 @@ func TestStopWithDeadCollector(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	cfg.Telemetry.Traces.Endpoint = startDeadCollector(t)
 	p := start(t, cfg)
-	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0, stopWithin)
 }
@@ -187,7 +187,7 @@ func TestIdleConnectionsAtTermination(t *testing.T) {
 	for _, url := range []string{p.base, p.metrics} {
 		dialURL(t, url)
 	}
-	p.get("/api/v1/test", mint(t, cfg, 10).JWT).want(t, http.StatusOK, "")
+	p.get("/api/v1/test", mintToken(t, cfg, 10).JWT).want(t, http.StatusOK, "")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(0, 4*time.Second)
 	if served, _ := spans.requests(t); served != 1 {

@@ -122,7 +122,7 @@ func TestStreamsOutliveTimeouts(t *testing.T) {
 	cfg.ServerTimeouts.IdleTimeout = config.Duration(time.Second)
 	cfg.Upstream.ResponseTimeout = config.Duration(time.Second)
 	p := start(t, cfg)
-	token := mint(t, cfg, 10)
+	token := mintToken(t, cfg, 10)
 	socket := upgrade(t, p, token.JWT)
 	rest, err := io.ReadAll(stream(t, p, "?for=3s", token.JWT))
 	if err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
@@ -135,7 +135,7 @@ func TestWebSocketAtTermination(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, startStreams(t))
 	cfg.ServerTimeouts.DrainDelay = config.Duration(500 * time.Millisecond)
 	p := start(t, cfg)
-	token := mint(t, cfg, 10)
+	token := mintToken(t, cfg, 10)
 	early := upgrade(t, p, token.JWT)
 	p.signal(syscall.SIGTERM)
 	eventually(t, time.Second, "draining", func() bool { return p.get("/ready", "").reason() == "draining" })
@@ -164,7 +164,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 	t.Run("ends in time", func(t *testing.T) {
 		cfg := testConfig(redis.Addr, backend)
 		p := start(t, cfg)
-		events := stream(t, p, "?for=1s", mint(t, cfg, 10).JWT)
+		events := stream(t, p, "?for=1s", mintToken(t, cfg, 10).JWT)
 		p.signal(syscall.SIGTERM)
 		if rest, err := io.ReadAll(events); err != nil || !strings.HasSuffix(string(rest), "data: end\n\n") {
 			t.Errorf("the stream was aborted: %v", err)
@@ -175,7 +175,7 @@ func TestEventStreamAtTermination(t *testing.T) {
 		cfg := testConfig(redis.Addr, backend)
 		cfg.ServerTimeouts.ShutdownTimeout = config.Duration(time.Second)
 		p := start(t, cfg)
-		events := stream(t, p, "", mint(t, cfg, 10).JWT)
+		events := stream(t, p, "", mintToken(t, cfg, 10).JWT)
 		p.signal(syscall.SIGTERM)
 		took := p.wantExit(1, time.Second+4*time.Second)
 		if took < 500*time.Millisecond {
@@ -196,7 +196,7 @@ func TestStuckUpstreamAtTermination(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, backend.url)
 	cfg.ServerTimeouts.ShutdownTimeout = config.Duration(500 * time.Millisecond)
 	p := start(t, cfg)
-	wait := backend.hold(t, p, mint(t, cfg, 10).JWT, 3)
+	wait := backend.hold(t, p, mintToken(t, cfg, 10).JWT, 3)
 	p.signal(syscall.SIGTERM)
 	p.wantExit(1, 500*time.Millisecond+4*time.Second)
 	for _, r := range wait() {

@@ -60,7 +60,7 @@ func TestTraceID(t *testing.T) {
 			cfg := testConfig(redis.Addr, backend)
 			cfg.Telemetry.TraceIDHeader = header
 			p := start(t, cfg)
-			good := "Authorization: Bearer " + mint(t, cfg, 100).JWT
+			good := "Authorization: Bearer " + mintToken(t, cfg, 100).JWT
 			for _, row := range []struct {
 				status int
 				path   string
@@ -95,7 +95,7 @@ func TestTraceID(t *testing.T) {
 func TestOversizeTraceContext(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, echo(t))
 	p := start(t, cfg)
-	good := "Authorization: Bearer " + mint(t, cfg, 100).JWT
+	good := "Authorization: Bearer " + mintToken(t, cfg, 100).JWT
 	const parent = "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for size, want := range map[int]int{4 << 10: http.StatusOK, 16 << 10: http.StatusOK, 64 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		long := strings.Repeat("x", size)
@@ -112,7 +112,7 @@ func TestOversizeTraceContext(t *testing.T) {
 func TestMetricsOfUpgradesAndAborts(t *testing.T) {
 	cfg := testConfig(storetest.StartRedis(t).Addr, interim(t))
 	p := start(t, cfg)
-	good := "Authorization: Bearer " + mint(t, cfg, 100).JWT
+	good := "Authorization: Bearer " + mintToken(t, cfg, 100).JWT
 	socket := upgrade(t, p, strings.TrimPrefix(good, "Authorization: Bearer "))
 	socket.echoes(t)
 	socket.Close()

@@ -15,9 +15,9 @@ type Route struct {
 	Subtree bool
 }
 
-// ParseRoute reads a rule: an exact path ("/api/v1/test"), a subtree
-// ("/files/*", everything below /files/ but not /files itself), either
-// perhaps after a method and one space ("GET /files/*"). Paths are written
+// ParseRoute reads a rule: an exact path ("/api/v1/test") or a subtree
+// ("/files/*", which covers everything below /files/ but not /files itself). A
+// method and one space may precede it ("GET /files/*"). Paths are written
 // decoded, are case-sensitive and match on whole segments.
 func ParseRoute(rule string) (Route, error) {
 	route := Route{Path: rule}
@@ -47,8 +47,8 @@ type RouteSet struct {
 	malformed int
 }
 
-// NewRouteSet compiles rules. A rule that is not well-formed can never match:
-// it allows nothing, and is counted.
+// NewRouteSet compiles rules. It counts rules that are not well-formed; they
+// allow nothing.
 func NewRouteSet(rules []string) RouteSet {
 	set := RouteSet{exact: make(map[string][]Route), subtrees: make(map[string][]Route)}
 	for _, rule := range rules {
@@ -69,8 +69,8 @@ func NewRouteSet(rules []string) RouteSet {
 func (s RouteSet) Malformed() int { return s.malformed }
 
 // Match returns the path of the most specific rule that covers the request:
-// exact before subtree, long before short. How long it takes depends on the
-// path's segments and not on the number of rules.
+// exact before subtree, long before short. Its cost depends on the number of
+// segments in the path and not on the number of rules.
 func (s RouteSet) Match(method, path string) (string, bool) {
 	if route, ok := allowing(s.exact[path], method); ok {
 		return route, true
@@ -86,8 +86,8 @@ func (s RouteSet) Match(method, path string) (string, bool) {
 	return "", false
 }
 
-// allowing returns the path of the routes, which all have the same, if one of
-// them covers the method. Like net/http's patterns, GET also covers HEAD.
+// allowing returns the path of the routes, which all have the same path, if one
+// of them covers the method. GET also covers HEAD, as in net/http's patterns.
 func allowing(routes []Route, method string) (string, bool) {
 	for i := range routes {
 		m := routes[i].Method
@@ -98,9 +98,13 @@ func allowing(routes []Route, method string) (string, bool) {
 	return "", false
 }
 
-// forwardable reports whether the gateway forwards a method. CONNECT and TRACE
-// are addressed to proxies themselves (RFC 9110 §9.3.6, §9.3.8); unknown ones
-// would slip past rules that name methods.
+// forwardableMethods are the methods that the gateway forwards, as the Allow
+// header of a 405 lists them (RFC 9110 §10.2.1).
+const forwardableMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// forwardable reports whether the gateway forwards a method. It forwards neither
+// CONNECT and TRACE, which are addressed to proxies (RFC 9110 §9.3.6, §9.3.8),
+// nor unknown methods, which no rule can name.
 func forwardable(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
@@ -126,7 +130,7 @@ func (RouteCheck) Check(_ context.Context, ex *Exchange) Outcome {
 	if err != nil {
 		return Outcome{Reason: PathAmbiguous}
 	}
-	route, ok := ex.Token.Routes.Match(ex.Request.Method, path.Decoded)
+	route, ok := ex.Record.Routes.Match(ex.Request.Method, path.Decoded)
 	if !ok {
 		return Outcome{Reason: RouteNotAllowed}
 	}

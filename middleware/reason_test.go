@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestEveryReasonIsProduced holds that no reason is only a name: a row of some
-// table produces each, and the table's own test asserts it.
+// TestEveryReasonIsProduced checks that the tests' tables have a row for each
+// reason; the test of the table checks that a stage returns it.
 func TestEveryReasonIsProduced(t *testing.T) {
 	authReason := func(r authRow) Reason { return r.want }
 	produced := slices.Concat(
@@ -31,8 +31,7 @@ func TestEveryReasonIsProduced(t *testing.T) {
 	}
 }
 
-// TestReasonTable holds what everybody relies on: a complete row for each
-// reason, under a name of its own.
+// TestReasonTable checks that each reason has a complete row and a unique name.
 func TestReasonTable(t *testing.T) {
 	names := map[string]bool{}
 	for _, reason := range Reasons() {
@@ -45,7 +44,7 @@ func TestReasonTable(t *testing.T) {
 			t.Errorf("%s belongs to stage %q", reason, info.Stage)
 		}
 		if info.Title == "" || strings.ContainsAny(info.Title, "\"\\\r\n") {
-			t.Errorf("%s: the title %q cannot stand in a quoted string", reason, info.Title)
+			t.Errorf("%s: the title %q cannot be part of a quoted string", reason, info.Title)
 		}
 		if bearer := info.Bearer != ""; bearer && info.Status != http.StatusUnauthorized {
 			t.Errorf("%s has a bearer error but status %d", reason, info.Status)
@@ -53,7 +52,7 @@ func TestReasonTable(t *testing.T) {
 		checkVerdict(t, reason)
 	}
 	if got := ReasonNone.String() + reasonCount.String() + Reason(255).String(); got != "" {
-		t.Errorf("what is no reason is named %q", got)
+		t.Errorf("an invalid reason has the name %q", got)
 	}
 	if o := (Outcome{}); o.Proceeds() || o.Verdict().String() != "unknown" {
 		t.Errorf("the zero outcome proceeds with verdict %q", o.Verdict())
@@ -65,7 +64,7 @@ func checkVerdict(t *testing.T, reason Reason) {
 	switch info := reason.Info(); info.Verdict {
 	case Allow, Bypass:
 		if info.Status != 0 || !(Outcome{Reason: reason}).Proceeds() {
-			t.Errorf("%s lets the request go on, with status %d", reason, info.Status)
+			t.Errorf("%s lets the request go on and has status %d", reason, info.Status)
 		}
 	case Deny:
 		if info.Status < 400 || info.Status > 499 || (Outcome{Reason: reason}).Proceeds() {
@@ -86,4 +85,13 @@ func TestVerdictNames(t *testing.T) {
 			t.Errorf("verdict %d is named %q, want %q", verdict, got, want)
 		}
 	}
+}
+
+// reasonsOf collects what the rows of a table expect.
+func reasonsOf[R any](rows []R, want func(R) Reason) []Reason {
+	reasons := make([]Reason, 0, len(rows))
+	for _, row := range rows {
+		reasons = append(reasons, want(row))
+	}
+	return reasons
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// keys are two of a kind: the one that is configured and a wrong one.
+// keys are the configured key and a wrong one of the same kind.
 type keys struct {
 	right, wrong any
-	publicPEM    []byte // of the right one; nil for a shared secret
+	publicPEM    []byte // of the configured key; nil for a shared secret
 }
 
 func publicPEM(key crypto.Signer) []byte {
@@ -43,7 +43,7 @@ func pair(generate func() (crypto.Signer, error)) keys {
 	return keys{right, wrong, publicPEM(right)}
 }
 
-// rsaKeys are generated once: it is the slowest thing that these tests do.
+// rsaKeys are generated once, because generating them is slow.
 var rsaKeys = sync.OnceValue(func() keys {
 	return pair(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 })
@@ -89,8 +89,8 @@ func TestEveryAlgorithmVerifies(t *testing.T) {
 	}
 }
 
-// TestPublicKeyIsNoSecret is the classic confusion of algorithms: what is
-// public must not sign.
+// TestPublicKeyIsNoSecret checks that a token which was signed with the public key
+// as an HMAC secret is refused (RFC 8725 §2.1).
 func TestPublicKeyIsNoSecret(t *testing.T) {
 	public, claims := rsaKeys().publicPEM, claimsAt(epoch, "")
 	key, err := ParseKey("RS256", nil, public)
@@ -135,7 +135,7 @@ func TestParseKeyErrors(t *testing.T) {
 				t.Errorf("got key %v, error %v, want an error with %q", key, err, row.want)
 			}
 			if err != nil && strings.Contains(err.Error(), string(testSecret)) {
-				t.Errorf("the secret is in the error: %v", err)
+				t.Errorf("the error contains the secret: %v", err)
 			}
 		})
 	}

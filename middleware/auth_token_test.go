@@ -2,13 +2,15 @@ package middleware
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// claimRows are about what a rightly signed token says, and about which fault
-// is named where there are several.
+// claimRows are claims of signed tokens, and tokens with several faults.
 func claimRows() []authRow {
 	var rows []authRow
 	add := func(name, claims string, want Reason) {
@@ -25,7 +27,7 @@ func claimRows() []authRow {
 	add("duplicate exp, escaped", `{"api_key":"k",`+far+`,"\u0065xp":1}`, TokenMalformed)
 	add("duplicate api_key", `{"api_key":"k","api_key":"l",`+far+`}`, TokenMalformed)
 	add("duplicate of an unused claim", `{"api_key":"k","sub":"a","sub":"admin",`+far+`}`, TokenMalformed)
-	// Names are exact: a look-alike neither helps nor harms.
+	// Names are matched exactly: similar names are ignored.
 	add("EXP beside a past exp", `{"api_key":"k","exp":1,"EXP":9999999999}`, TokenExpired)
 	add("EXP beside exp", `{"api_key":"k",`+far+`,"EXP":1}`, Authenticated)
 	add("EXP alone", `{"api_key":"k","EXP":9999999999}`, ClaimsInvalid)
@@ -37,11 +39,11 @@ func claimRows() []authRow {
 	add("null", `null`, ClaimsInvalid)
 	add("empty object", `{}`, ClaimsInvalid)
 	add("data after the object", `{"api_key":"k",`+far+`} {}`, TokenMalformed)
-	// 4 KiB of nesting fits into a token; more than that is too large anyway.
+	// 4 KiB of nesting fits into a token.
 	deep := strings.Repeat("[", 2800) + strings.Repeat("]", 2800)
 	add("deep nesting", `{"api_key":"k",`+far+`,"x":`+deep+`}`, Authenticated)
 
-	// What an unsigned token says about itself decides nothing.
+	// A wrong signature is reported before a wrong claim.
 	wrong := []byte("another secret of thirty-two byt")
 	for name, claims := range map[string]string{
 		"expired AND wrongly signed":          `{"api_key":"k","exp":1}`,
@@ -88,7 +90,7 @@ func dateRows() []membersRow {
 	)
 }
 
-// oddDates are values that are no NumericDate, for each claim that is one.
+// oddDates returns values that are not a NumericDate, for each date claim.
 func oddDates(good string) []membersRow {
 	rows := make([]membersRow, 0, 64)
 	for _, claim := range []string{"exp", "nbf", "iat"} {
@@ -120,4 +122,42 @@ func keyRows() []membersRow {
 		membersRow{"of 129", key(`"` + strings.Repeat("k", 129) + `"`), APIKeyInvalid},
 		membersRow{"of one", key(`"~"`), Authenticated},
 	)
+}
+
+// FuzzAuthorization checks that no header makes the auth stage panic, and that it
+// accepts only tokens that were signed with the secret.
+func FuzzAuthorization(f *testing.F) {
+	minted := []string{hs256(claimsAt(epoch, "")), hs256(claimsAt(epoch, `,"nbf":1,"x":{"y":[]}`))}
+	for _, token := range minted {
+		f.Add("Bearer "+token, "", false)
+		f.Add("bearer  "+token, "Bearer "+token, true)
+	}
+	for _, row := range slices.Concat(headerRows(), claimRows()) {
+		f.Add(row.values[0], "", false)
+		if row.want == Authenticated {
+			minted = append(minted, strings.TrimPrefix(row.values[0], "Bearer "))
+		}
+	}
+	auth := testAuth()
+	f.Fuzz(func(t *testing.T, first, second string, both bool) {
+		values := []string{first}
+		if both {
+			values = append(values, second)
+		}
+		ex := &Exchange{Request: &http.Request{Header: http.Header{"Authorization": values}}}
+		o := auth.Check(t.Context(), ex)
+		if info := o.Reason.Info(); info.Stage != StageAuth || o.Err != nil {
+			t.Fatalf("%q: %s of stage %q, cause %v", values, o.Reason, info.Stage, o.Err)
+		}
+		if !o.Proceeds() {
+			return
+		}
+		scheme, token, _ := strings.Cut(first, " ")
+		if both || !strings.EqualFold(scheme, "bearer") || !slices.Contains(minted, strings.TrimLeft(token, " ")) {
+			t.Errorf("%q was accepted", values)
+		}
+		if !ValidAPIKey(ex.Claims.APIKey) || ex.Claims.ExpiresAt.Before(epoch.Add(-testLeeway)) {
+			t.Errorf("%q was accepted with %+v", values, ex.Claims)
+		}
+	})
 }

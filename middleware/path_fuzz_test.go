@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzPath holds that a path which is accepted can be read in one way only: by
-// us, by a server that decodes first and resolves then (nginx), and by a proxy
+// FuzzPath checks that an accepted path is read in the same way by this package,
+// by a server that decodes before it resolves dot segments (nginx), and by a proxy
 // that normalises the escaped form (HAProxy).
 func FuzzPath(f *testing.F) {
 	for _, target := range []string{
@@ -27,9 +27,9 @@ func FuzzPath(f *testing.F) {
 		}
 		checkOneReading(t, path)
 		if strings.HasPrefix(target, "/") {
-			// Nothing was repaired: what came already read so.
+			// The path was not repaired.
 			if seen := nginxView(target); seen != path.Decoded {
-				t.Errorf("nginx reads %q as %q, we as %q", target, seen, path.Decoded)
+				t.Errorf("nginx reads %q as %q, CanonicalPath as %q", target, seen, path.Decoded)
 			}
 			if raw, _, _ := strings.Cut(target, "?"); strings.Contains(strings.ToUpper(raw), "%2F") || strings.ContainsAny(raw, `#\`) {
 				t.Errorf("%q was accepted", target)
@@ -51,41 +51,42 @@ func checkOneReading(t *testing.T, path Path) {
 		t.Errorf("%q decodes to %q (%v), not to %q", path.Escaped, decoded, err, path.Decoded)
 	}
 	if seen := nginxView(path.Escaped); seen != path.Decoded {
-		t.Errorf("nginx reads %q as %q, we as %q", path.Escaped, seen, path.Decoded)
+		t.Errorf("nginx reads %q as %q, CanonicalPath as %q", path.Escaped, seen, path.Decoded)
 	}
 	if seen := haproxyView(path.Escaped); seen != path.Escaped {
-		t.Errorf("HAProxy makes %q of %q", seen, path.Escaped)
+		t.Errorf("HAProxy reads %q for %q", seen, path.Escaped)
 	}
 	if sent := (&url.URL{Path: path.Decoded, RawPath: path.Escaped}).RequestURI(); sent != path.Escaped {
 		t.Errorf("net/http sends %q for %q", sent, path.Escaped)
 	}
 	again, err := requestFor(path.Escaped)
 	if err != nil {
-		t.Fatalf("%q is no request target: %v", path.Escaped, err)
+		t.Fatalf("%q is not a request target: %v", path.Escaped, err)
 	}
 	if twice, err := CanonicalPath(again.URL); err != nil || twice != path {
 		t.Errorf("%+v becomes %+v (%v)", path, twice, err)
 	}
 }
 
-// nginxView is how nginx reads a request target: it cuts the query and the
-// fragment, decodes once, merges slashes, then resolves dot segments.
+// nginxView returns the path that nginx reads: it removes the query and the
+// fragment, decodes once, merges slashes, and then resolves dot segments.
 func nginxView(target string) string {
 	if i := strings.IndexAny(target, "?#"); i >= 0 {
 		target = target[:i]
 	}
-	return resolved(decodeWhere(target, func(byte) bool { return true }))
+	return resolved(decodeIf(target, func(byte) bool { return true }))
 }
 
-// haproxyView is HAProxy's normalize-uri with every normaliser: only
-// unreserved characters are decoded, other escapes become upper-case.
+// haproxyView returns the path after HAProxy's normalize-uri with every
+// normaliser: it decodes only unreserved characters and writes other escapes in
+// upper case.
 func haproxyView(target string) string {
-	return resolved(decodeWhere(target, unreserved))
+	return resolved(decodeIf(target, unreserved))
 }
 
-// decodeWhere decodes the escapes of the characters that decide, and writes all
-// others in upper case.
-func decodeWhere(s string, decides func(byte) bool) string {
+// decodeIf decodes the escapes of the characters for which decode returns true,
+// and writes all others in upper case.
+func decodeIf(s string, decode func(byte) bool) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' || i+3 > len(s) {
@@ -97,7 +98,7 @@ func decodeWhere(s string, decides func(byte) bool) string {
 		case err != nil:
 			b.WriteByte(s[i])
 			continue
-		case decides(c[0]):
+		case decode(c[0]):
 			b.WriteString(c)
 		default:
 			b.WriteString(strings.ToUpper(s[i : i+3]))
@@ -128,7 +129,7 @@ func resolved(path string) string {
 	return "/" + strings.Join(kept, "/")
 }
 
-// TestViews pins the models to what was measured on nginx 1.22 and HAProxy 2.6.
+// TestViews compares the models with measurements of nginx 1.22 and HAProxy 2.6.
 func TestViews(t *testing.T) {
 	for _, row := range []struct{ target, nginx, haproxy string }{
 		{"/a/../admin", "/admin", "/admin"},

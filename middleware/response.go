@@ -1,0 +1,169 @@
+package middleware
+
+import (
+	"bufio"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// problemTypePrefix and a reason's name make the problem's type (RFC 9457
+// §3.1.1). The type identifies the problem; it cannot be dereferenced.
+const problemTypePrefix = "urn:tyk-proxy:problem:"
+
+// retryAfterOutage is the Retry-After of a 503, in seconds. Most outages of a
+// dependency are over within a second or two.
+const retryAfterOutage = "1"
+
+// Problem is the body of every refusal (RFC 9457).
+type Problem struct {
+	Type    string `json:"type"`
+	Title   string `json:"title"`
+	Status  int    `json:"status"`
+	Reason  string `json:"reason"`
+	TraceID string `json:"trace_id,omitempty"`
+}
+
+// writeProblem refuses a request. No other function of the pipeline does.
+func writeProblem(w http.ResponseWriter, reason Reason, quota Quota, traceID string) {
+	info := reason.Info()
+	if info.Status == StatusClientClosedRequest {
+		// Nobody reads it; it makes the HTTP metrics count a 499.
+		w.WriteHeader(info.Status)
+		return
+	}
+	h := w.Header()
+	switch info.Status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", bearerChallenge(info))
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", forwardableMethods)
+	case http.StatusTooManyRequests:
+		h.Set("Retry-After", strconv.Itoa(int(quota.RetryAfter().Seconds())))
+	}
+	WriteProblem(w, Problem{Title: info.Title, Status: info.Status, Reason: info.Name, TraceID: traceID})
+}
+
+// WriteProblem writes a problem as the whole response. It derives the type from
+// the reason, and adds a Retry-After to a 503.
+func WriteProblem(w http.ResponseWriter, p Problem) {
+	p.Type = problemTypePrefix + p.Reason
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and an int cannot fail to marshal
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", retryAfterOutage)
+	}
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // fails only if the client is gone
+}
+
+// bearerChallenge returns the value of WWW-Authenticate (RFC 6750 §3). It has no
+// error code if the request carried no credentials.
+func bearerChallenge(info ReasonInfo) string {
+	const realm = `Bearer realm="tyk_proxy"`
+	if info.Bearer == "" {
+		return realm
+	}
+	return realm + `, error="` + info.Bearer + `", error_description="` + info.Title + `"`
+}
+
+// responseWriter counts what is sent, adds the gateway's own header fields to
+// the final response (and not to interim 1xx responses, which empty the header
+// map), and extends the write deadline while a response streams.
+type responseWriter struct {
+	http.ResponseWriter
+
+	ex            *Exchange
+	writeTimeout  time.Duration
+	traceIDHeader string // "" for none
+	traceID       string
+
+	status     int // the final status; 0 until it was written
+	bytes      int64
+	hijacked   bool
+	deadlineAt time.Time // when the write deadline was last extended
+}
+
+// Unwrap lets http.ResponseController find the server's own writer.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *responseWriter) WriteHeader(status int) {
+	if status >= http.StatusOK && w.status == 0 {
+		w.status = status
+		w.ownHeaders()
+		h := w.Header()
+		if _, ok := h["Content-Type"]; !ok {
+			h["Content-Type"] = nil // keeps net/http from guessing one
+		}
+		w.extendDeadline() // a late response may have no body that does
+	}
+	if status < http.StatusOK && w.traceIDHeader != "" {
+		w.Header().Del(w.traceIDHeader) // an interim response must not carry the upstream's
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.extendDeadline()
+	n, err := w.ResponseWriter.Write(p)
+	if w.ex.Request.Method != http.MethodHead { // net/http discards the body of a HEAD response
+		w.bytes += int64(n)
+	}
+	return n, err
+}
+
+// Hijack hands the connection over for a protocol upgrade.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.ownHeaders()
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.hijacked = true
+	}
+	return conn, rw, err
+}
+
+// ownHeaders sets the header fields that only the gateway may set. It replaces
+// those of an upstream.
+func (w *responseWriter) ownHeaders() {
+	writeRateLimitHeaders(w.Header(), w.ex.Quota)
+	if w.traceIDHeader != "" && w.traceID != "" {
+		w.Header().Set(w.traceIDHeader, w.traceID)
+	}
+}
+
+// extendDeadline extends the connection's write deadline at most once a second,
+// or twice per timeout if that is shorter, so that short responses never pay for
+// it.
+func (w *responseWriter) extendDeadline() {
+	if w.writeTimeout <= 0 {
+		return
+	}
+	now := time.Now() // deadlines are wall-clock time, not the pipeline's clock
+	if w.deadlineAt.IsZero() {
+		w.deadlineAt = w.ex.Received
+	}
+	if now.Sub(w.deadlineAt) < min(time.Second, w.writeTimeout/2) {
+		return
+	}
+	w.deadlineAt = now
+	// Fails only if the writer has no deadlines, as httptest.ResponseRecorder.
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(w.writeTimeout))
+}
+
+func (w *responseWriter) finalStatus() int {
+	if w.hijacked {
+		return http.StatusSwitchingProtocols
+	}
+	return w.status
+}
