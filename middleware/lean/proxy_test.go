@@ -19,7 +19,7 @@ import (
 func TestConcurrentUse(t *testing.T) {
 	both(t, func(t *testing.T, newTransport maker) {
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, strings.Repeat(r.URL.RawQuery+"\n", 100))
+			_, _ = io.WriteString(w, strings.Repeat(r.URL.RawQuery+"\n", 100))
 		}))
 		defer upstream.Close()
 		u, err := url.Parse(upstream.URL)
