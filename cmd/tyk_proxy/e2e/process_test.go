@@ -175,7 +175,7 @@ func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 
 // transcript stores the output of a program and sends the log line "serving".
 type transcript struct {
-	serving chan logLine // nil where no such line is looked for
+	serving chan logLine // nil if the line is not needed
 
 	mu   sync.Mutex
 	text []byte
