@@ -27,7 +27,7 @@ import (
 type running struct {
 	gateway, metrics string // URLs
 	stdout           *bytes.Buffer
-	g                *Gateway // nil where the run made its own
+	g                *Gateway // nil if Run made the gateway
 	client           *http.Client
 
 	tb         testing.TB

@@ -18,8 +18,8 @@ import (
 	"tyk_proxy/middleware"
 )
 
-// wholeTrace is how many spans a scripted request has: the server's and one for
-// each stage.
+// wholeTrace is the number of spans of a scripted request: the server span and
+// one for each stage.
 var wholeTrace = spansUpTo(middleware.StageProxy)
 
 func get(t *testing.T) *http.Request {

@@ -25,6 +25,11 @@ func newHistogram(meter metric.Meter, name string) (metric.Float64Histogram, err
 		metric.WithExplicitBucketBoundaries(m.Buckets...))
 }
 
+func newCounter(meter metric.Meter, name string) (metric.Int64Counter, error) {
+	m := names.MetricNamed(name)
+	return meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning))
+}
+
 // observation reports one value of an instrument that is read at each scrape.
 type observation func(value float64, labels ...attribute.KeyValue)
 

@@ -79,8 +79,7 @@ func (r *Recorder) newInstruments(meter metric.Meter) (err error) {
 			return err
 		}
 	}
-	m := names.MetricNamed(names.MetricDecisions)
-	if r.count, err = meter.Int64Counter(m.Name, metric.WithUnit(m.Unit), metric.WithDescription(m.Meaning)); err != nil {
+	if r.count, err = newCounter(meter, names.MetricDecisions); err != nil {
 		return err
 	}
 	return r.tracing.observe(names.MetricDegraded, r.degraded.observe)

@@ -1,21 +1,21 @@
 // Package telemetry turns the pipeline's outcomes into spans, metrics and log
-// lines, and decides what of them leaves the process. It is the only package
+// lines, and decides which traces are exported. It is the only package
 // that imports OpenTelemetry's SDK, and the only one that logs requests.
 //
 // [Setup] returns [Providers], which instrument each part of the gateway:
 //
 //   - [Providers.Server] wraps the pipeline. It gives each request its ids,
 //     decides whether it is sampled, and makes the server span.
-//   - [Providers.NewRecorder] makes the pipeline's observer, the one place where
-//     an outcome becomes a span, metrics and a log line.
+//   - [Providers.NewRecorder] makes the pipeline's observer, which records each
+//     outcome as a span, metrics and a log line.
 //   - [Providers.Transport] and [Providers.Redis] wrap the calls to the backend
 //     and to Redis.
 //   - [Providers.Metrics] is the handler of /metrics.
 //
-// A sampled request has spans as it goes, and they are exported. Any other
-// request makes no spans: what happened is noted as plain values, and if the
-// request is refused, fails or is slow, its trace is written from those values
-// when it ends. Both kinds of trace look the same.
+// The spans of a sampled request are made while it is served. Any other request
+// makes no spans but records plain values. If it is refused, fails or is slow, it
+// is kept: its trace is made from those values when it ends. Both kinds of trace
+// look the same.
 //
 // All names are in [tyk_proxy/telemetry/names], from which
 // observability/TELEMETRY.md is generated. The labels of metrics are closed sets.

@@ -1,8 +1,7 @@
-// Package logging makes the program's one logger and the writer behind it.
+// Package logging makes the program's logger and its asynchronous writer.
 //
-// The [Writer] hands lines to a goroutine of its own, which writes many with one
-// system call. If nobody reads the log fast enough, lines are dropped and
-// counted; whoever logs never waits.
+// The goroutine of [Writer] writes many lines with one system call. If the reader
+// of the log is too slow, lines are dropped and counted. Logging never blocks.
 package logging
 
 import (

@@ -100,15 +100,15 @@ func (w *Writer) run() {
 			w.flush()
 			return
 		}
-		// Only a reader that takes lines is told of those it missed: a report to
-		// one that is gone would be lost, and be worth another report.
+		// Report after a successful write only. A report that fails is itself a
+		// dropped line, and would cause another report.
 		if w.flush() {
 			w.tell(&reported)
 		}
 	}
 }
 
-// tell reports the lines that were dropped since the last report.
+// tell reports the number of dropped lines since the last report.
 func (w *Writer) tell(reported *int64) {
 	if dropped := w.dropped.Load(); dropped > *reported && w.report != nil {
 		w.report(dropped - *reported)
@@ -116,7 +116,7 @@ func (w *Writer) tell(reported *int64) {
 	}
 }
 
-// pause waits for more lines, unless one is urgent.
+// pause waits for more lines, until one is urgent.
 func (w *Writer) pause() {
 	timer := time.NewTimer(logDelay)
 	defer timer.Stop()
@@ -152,11 +152,12 @@ func signal(c chan struct{}) {
 	}
 }
 
-// urgentMark begins a line that is not to wait for others. It is not written.
+// urgentMark is the first byte of a line that must be written at once. The writer
+// removes it.
 const urgentMark = 0
 
-// urgent is a logrus formatter that marks what is worth a warning. A hook would
-// not do: logrus v1.10.2 runs hooks before it formats and writes the line.
+// urgent is a logrus formatter that marks warnings and errors. It is not a hook,
+// because logrus v1.10.2 runs hooks before it formats and writes the line.
 type urgent struct{ logrus.Formatter }
 
 // Format implements [logrus.Formatter].

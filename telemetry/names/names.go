@@ -1,11 +1,10 @@
-// Package names has every name that the gateway's telemetry uses, and the
-// catalogue of what is recorded under them: [Catalogue] lists the metrics,
-// [Spans] the spans, and [Attributes] the attributes and log fields of the
-// gateway's own.
+// Package names declares the names of the gateway's telemetry, and its catalogue:
+// [Catalogue] lists the metrics, [Spans] the spans, and [Attributes] the gateway's
+// own attributes and log fields.
 //
-// The instruments are made from the catalogue, observability/TELEMETRY.md is
-// generated from it, and tests compare it with dashboards, rules and what a
-// running gateway reports. A new metric therefore begins here.
+// The catalogue is the source of the instruments and of
+// observability/TELEMETRY.md. Tests compare it with the dashboards, the rules and
+// the output of a running gateway. To add a metric, begin here.
 package names
 
 import (

@@ -1,11 +1,10 @@
-// Package otlp exports spans by OTLP, the OpenTelemetry protocol, over gRPC or
+// Package otlp exports spans with OTLP, the OpenTelemetry protocol, over gRPC or
 // HTTP.
 //
-// [NewExporter] chooses the protocol by the endpoint's scheme and encodes spans
-// with fewer allocations than the SDK's exporter; the SDK's clients send them.
-// [Queue] is the SDK's batch processor with a bound on the spans that wait and a
-// count of what became of each. A slow or missing collector never delays a
-// request.
+// [NewExporter] selects the protocol by the scheme of the endpoint and encodes
+// spans with fewer allocations than the SDK. The SDK's clients send them. [Queue]
+// is the SDK's batch processor with a limit of waiting spans and a count of
+// exported and lost ones. A slow or missing collector never delays a request.
 package otlp
 
 import (

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +34,7 @@ func buildAndRun(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "tyk_proxy")
 	args := []string{"build", "-o", binary}
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if raced() {
 		args = append(args, "-race")
 	}
 	if output, err := exec.CommandContext(context.Background(), "go", append(args, "..")...).CombinedOutput(); err != nil {
@@ -175,7 +174,7 @@ func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
 
 // transcript stores the output of a program and sends the log line "serving".
 type transcript struct {
-	serving chan logLine // nil where no such line is looked for
+	serving chan logLine // nil if the line is not needed
 
 	mu   sync.Mutex
 	text []byte
