@@ -93,6 +93,10 @@ const (
 	headerXReset          = "X-Ratelimit-Reset"
 )
 
+// maxInteger is the largest integer of a structured field (RFC 9651 §3.3.1).
+// Parsers refuse the whole field if a number in it is larger.
+const maxInteger = 999_999_999_999_999
+
 // writeRateLimitHeaders tells the client the state of its quota. No other
 // function writes these fields, and it replaces those of an upstream. It writes
 // nothing if no limit was consulted.
@@ -100,12 +104,12 @@ const (
 // RateLimit-Policy and RateLimit follow draft-ietf-httpapi-ratelimit-headers-11:
 // q is the quota and w the window in seconds; r is the number of requests that
 // remain and t the number of seconds until the reset. X-RateLimit-Reset is the
-// Unix time of the reset.
+// Unix time of the reset. A larger number than maxInteger is written as maxInteger.
 func writeRateLimitHeaders(h http.Header, q Quota) {
 	if q.Window <= 0 {
 		return
 	}
-	limit, remaining := strconv.FormatInt(q.Limit, 10), strconv.FormatInt(q.Remaining(), 10)
+	limit, remaining := strconv.FormatInt(min(q.Limit, maxInteger), 10), strconv.FormatInt(min(q.Remaining(), maxInteger), 10)
 	window, reset := strconv.FormatInt(int64(q.Window/time.Second), 10), strconv.FormatInt(wholeSeconds(q.Reset), 10)
 	h[headerRateLimitPolicy] = []string{`"default";q=` + limit + `;w=` + window}
 	h[headerRateLimit] = []string{`"default";r=` + remaining + `;t=` + reset}

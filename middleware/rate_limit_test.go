@@ -93,6 +93,12 @@ func TestRateLimitHeaders(t *testing.T) {
 			[]string{`"default";q=0;w=1`, `"default";r=0;t=1`, "0", "0", "0"}},
 		{"a clock behind", Quota{1, 0, time.Second, -time.Second, time.Unix(5, 0), SourceRedis},
 			[]string{`"default";q=1;w=1`, `"default";r=1;t=1`, "1", "1", "5"}},
+		{"the largest integer", Quota{999_999_999_999_999, 0, time.Minute, time.Minute, time.Unix(5, 0), SourceRedis},
+			[]string{`"default";q=999999999999999;w=60`, `"default";r=999999999999999;t=60`, "999999999999999", "999999999999999", "5"}},
+		{"more than the largest integer", Quota{1e15, 1, time.Minute, time.Minute, time.Unix(5, 0), SourceRedis},
+			[]string{`"default";q=999999999999999;w=60`, `"default";r=999999999999999;t=60`, "999999999999999", "999999999999999", "5"}},
+		{"the largest limit", Quota{math.MaxInt64, 1, time.Minute, time.Minute, time.Unix(5, 0), SourceRedis},
+			[]string{`"default";q=999999999999999;w=60`, `"default";r=999999999999999;t=60`, "999999999999999", "999999999999999", "5"}},
 		{"not consulted", Quota{}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -47,7 +49,8 @@ func (f RecordFields) Text() (string, error) {
 //	{"api_key":"…","rate_limit":10,"expires_at":"2026-01-02T15:04:05Z",
 //	 "allowed_routes":["/api/v1/test","GET /files/*"]}
 //
-// expires_at is RFC 3339, or a number of Unix seconds. A record without
+// Numbers may be written in any form of JSON: 10, 10.0 and 1e1 are one limit.
+// expires_at is RFC 3339, or a number of Unix seconds, perhaps with a fraction. A record without
 // allowed_routes, or with null or an empty list, allows nothing. Unknown
 // members are ignored, so that other programs can add their own. Every error is
 // an [ErrRecordInvalid] and quotes nothing of the record.
@@ -73,9 +76,11 @@ func parseRecord(apiKey string, text []byte) (*Record, error) {
 		}
 	}
 	record := &Record{}
-	if record.RateLimit, err = strconv.ParseInt(string(members["rate_limit"]), 10, 64); err != nil || record.RateLimit < 0 {
+	limit, rest, ok := number(members["rate_limit"])
+	if !ok || rest != 0 {
 		return nil, errors.New("rate_limit is not a whole number of at least 0")
 	}
+	record.RateLimit = limit
 	if record.ExpiresAt, err = expiry(members["expires_at"]); err != nil {
 		return nil, err
 	}
@@ -90,14 +95,63 @@ func parseRecord(apiKey string, text []byte) (*Record, error) {
 }
 
 func expiry(raw json.RawMessage) (time.Time, error) {
-	if seconds, err := strconv.ParseInt(string(raw), 10, 64); err == nil && seconds >= 0 && seconds <= maxNumericDate {
-		return time.Unix(seconds, 0), nil
+	if seconds, rest, ok := number(raw); ok && (seconds < maxNumericDate || seconds == maxNumericDate && rest == 0) {
+		return time.Unix(seconds, rest), nil
 	}
-	var t time.Time
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &t) != nil {
-		return time.Time{}, errors.New("expires_at is neither an RFC 3339 time nor Unix seconds")
+	var text string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
+		text = ""
 	}
-	return t, nil
+	if t, err := rfc3339(text); err == nil {
+		return t, nil
+	}
+	return time.Time{}, errors.New("expires_at is neither an RFC 3339 time nor Unix seconds")
+}
+
+// rfc3339 also takes the lower-case letters and the space that RFC 3339 §5.6
+// allows and package time does not.
+func rfc3339(text string) (t time.Time, err error) {
+	upper := []byte(strings.ToUpper(text))
+	if at := len("2006-01-02"); len(upper) > at && upper[at] == ' ' {
+		upper[at] = 'T'
+	}
+	err = t.UnmarshalText(upper)
+	return t, err
+}
+
+// maxNumberLength bounds the text of a number, and maxExponent what its exponent
+// can be: the exact value of 1e999999999 would take all memory.
+const (
+	maxNumberLength = 64
+	maxExponent     = 64
+)
+
+// number returns the whole part of a JSON number of at least 0, and the rest
+// in units of 10⁻⁹, rounded up. Programs without integers write 100.0 or 1e2.
+// It reports false if raw is anything else.
+func number(raw json.RawMessage) (whole, rest int64, ok bool) {
+	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		return n, 0, n >= 0
+	}
+	if len(raw) == 0 || len(raw) > maxNumberLength || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+		return 0, 0, false
+	}
+	if i := bytes.IndexAny(raw, "eE"); i >= 0 {
+		if e, err := strconv.Atoi(string(raw[i+1:])); err != nil || e < -maxExponent || e > maxExponent {
+			return 0, 0, false
+		}
+	}
+	value, valid := new(big.Rat).SetString(string(raw))
+	if !valid || value.Sign() < 0 {
+		return 0, 0, false
+	}
+	integer, part := new(big.Int).QuoRem(value.Num(), value.Denom(), new(big.Int))
+	if !integer.IsInt64() {
+		return 0, 0, false
+	}
+	// Rounded up, so that only an exact whole number has no rest.
+	part.Mul(part, big.NewInt(int64(time.Second))).Add(part, value.Denom()).Sub(part, big.NewInt(1)).Quo(part, value.Denom())
+	return integer.Int64(), part.Int64(), true
 }
 
 // maxMembers bounds the members of a JSON object that comes from outside.

@@ -19,6 +19,15 @@ func TestParseRecord(t *testing.T) {
 		{"without api_key", `{"rate_limit":0,"expires_at":"2026-01-02T16:04:05+01:00"` + rest, 0, epoch.Unix()},
 		{"expiry in seconds", `{"rate_limit":1,"expires_at":1767366245` + rest, 1, 1767366245},
 		{"largest", `{"rate_limit":9223372036854775807,"expires_at":253402300799` + rest, 9223372036854775807, 253402300799},
+		{"limit with a point", `{"rate_limit":100.0,"expires_at":0` + rest, 100, 0},
+		{"limit with an exponent", `{"rate_limit":3e2,"expires_at":0` + rest, 300, 0},
+		{"limit with both", `{"rate_limit":1.25E+2,"expires_at":0` + rest, 125, 0},
+		{"limit with a negative exponent", `{"rate_limit":5000e-1,"expires_at":-0.0` + rest, 500, 0},
+		{"largest with a point", `{"rate_limit":9223372036854775807.0,"expires_at":253402300799.0` + rest, 9223372036854775807, 253402300799},
+		{"expiry with an exponent", `{"rate_limit":1,"expires_at":4.0709088E9` + rest, 1, 4070908800},
+		{"lower-case letters", `{"rate_limit":1,"expires_at":"2026-01-02t15:04:05z"` + rest, 1, epoch.Unix()},
+		{"an escaped plus sign", `{"rate_limit":1,"expires_at":"2026-01-02T16:04:05\u002B01:00"` + rest, 1, epoch.Unix()},
+		{"a space", `{"rate_limit":1,"expires_at":"2026-01-02 16:04:05+01:00"` + rest, 1, epoch.Unix()},
 		{"unknown members", `{"x":{"y":[1]},"rate_limit":1,"expires_at":0` + rest, 1, 0},
 		{"white space", " {\n\"rate_limit\" : 1 , \"expires_at\" : 0 ,\"allowed_routes\":[ \"/a\" ]} \n", 1, 0},
 	} {
@@ -34,6 +43,36 @@ func TestParseRecord(t *testing.T) {
 				t.Error("its route does not match")
 			}
 		})
+	}
+}
+
+// An expiry between two seconds keeps its fraction.
+func TestRecordExpiryWithFraction(t *testing.T) {
+	for expires, want := range map[string]time.Time{
+		`4070908800.25`:               time.Unix(4070908800, 250_000_000),
+		`1767366245.000000001`:        time.Unix(1767366245, 1),
+		`"2026-01-02t15:04:05.5z"`:    epoch.Add(500 * time.Millisecond),
+		`1767366245.9999999999999999`: time.Unix(1767366246, 0), // binary programs write a whole second so
+	} {
+		record, err := ParseRecord(testKey, []byte(`{"rate_limit":1,"expires_at":`+expires+`}`))
+		if err != nil || !record.ExpiresAt.Equal(want) {
+			t.Errorf("%s: got %+v, %v; want %s", expires, record, err, want)
+		}
+	}
+}
+
+// The log line of a record that cannot be read names the member at fault.
+func TestRecordErrorsNameTheMember(t *testing.T) {
+	for record, member := range map[string]string{
+		`{"rate_limit":1.5,"expires_at":0}`:                         "rate_limit",
+		`{"expires_at":0}`:                                          "rate_limit",
+		`{"rate_limit":1,"expires_at":-1.5}`:                        "expires_at",
+		`{"rate_limit":1,"expires_at":0,"allowed_routes":{}}`:       "allowed_routes",
+		`{"api_key":"other","rate_limit":1.5,"expires_at":"never"}`: "api_key",
+	} {
+		if _, err := ParseRecord(testKey, []byte(record)); err == nil || !strings.Contains(Redact(err.Error()), member) {
+			t.Errorf("%s: the error is %v, want one that names %s", record, err, member)
+		}
 	}
 }
 
@@ -56,11 +95,12 @@ func badRecords() map[string]string {
 		"no comma":            `{"rate_limit":1 "expires_at":0}`,
 		"many members":        `{"rate_limit":1` + members(64) + `}`,
 	}
-	for _, limit := range []string{`-1`, `1.5`, `1e2`, `"10"`, `null`, `true`, `9223372036854775808`, `[1]`, `{}`} {
+	for _, limit := range []string{`-1`, `1.5`, `1e-2`, `-1.0`, `1e999999999`, `1E64`, `1e99999999999999999999`,
+		`1.0000000000000000001`, `9223372036854775808.0`, `"10"`, `null`, `true`, `9223372036854775808`, `[1]`, `{}`} {
 		bad["limit "+limit] = record(limit, "0", "[]")
 	}
 	for _, expires := range []string{
-		`-1`, `1.5`, `null`, `""`, `"tomorrow"`, `"2026-01-02"`, `253402300800`, `[0]`, `"2026-13-02T15:04:05Z"`,
+		`-1`, `-1.5`, `null`, `""`, `"`, `"2026-01-02 "`, `"2026-01-02x15:04:05Z"`, `"2026-01-02t15:04:05"`, `1e12`, `253402300800.0`, `253402300799.5`, `"tomorrow"`, `"2026-01-02"`, `253402300800`, `[0]`, `"2026-13-02T15:04:05Z"`,
 	} {
 		bad["expiry "+expires] = record("1", expires, "[]")
 	}

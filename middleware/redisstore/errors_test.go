@@ -75,6 +75,21 @@ func TestRealErrorReplies(t *testing.T) {
 		countErr, lookupErr := p.use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
+		wantText(t, countErr, "unknown command evalsha")
+		wantText(t, lookupErr, "unknown command getrange")
+	})
+	t.Run("commands not allowed", func(t *testing.T) {
+		o := options(storetest.StartRedis(t).Addr, patience)
+		admin := newPorts(t, o).admin
+		if err := admin.Do(t.Context(), "ACL", "SETUSER", "gw", "on", ">for-tests", "~*", "+@all", "-getrange", "-evalsha").Err(); err != nil {
+			t.Fatal(err)
+		}
+		o.Username, o.Password = "gw", "for-tests"
+		countErr, lookupErr := newPorts(t, o).use(t.Context())
+		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
+		storetest.CheckError(t, lookupErr, middleware.ErrUnavailable, apiKey)
+		wantText(t, countErr, "run the evalsha command")
+		wantText(t, lookupErr, "run the getrange command")
 	})
 	t.Run("counter below 1", func(t *testing.T) {
 		p := newPorts(t, options(storetest.StartRedis(t).Addr, patience))
@@ -123,6 +138,14 @@ func TestRealErrorReplies(t *testing.T) {
 		countErr, _ := p.use(t.Context())
 		storetest.CheckError(t, countErr, middleware.ErrUnavailable, apiKey)
 	})
+}
+
+// wantText checks that an error says what Redis refused, as a log line has it.
+func wantText(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(strings.ToLower(middleware.Redact(err.Error())), want) {
+		t.Errorf("the error is %v, want one with %q", err, want)
+	}
 }
 
 // TestOversizeCostsLittle checks that a record of many MiB is not fetched.

@@ -15,6 +15,14 @@ import (
 	"tyk_proxy/telemetry/names"
 )
 
+// milliseconds is RFC 3339 with milliseconds. The nanoseconds of JSON lines would
+// not help a person.
+const milliseconds = "2006-01-02T15:04:05.000Z07:00"
+
+// nanoseconds is RFC 3339 with nanoseconds. Unlike time.RFC3339Nano it keeps
+// zeros at the end, so that lines sort by their text.
+const nanoseconds = "2006-01-02T15:04:05.000000000Z07:00"
+
 // Config configures the program's logger.
 type Config struct {
 	Level   string // debug, info, warn, error or fatal; case is ignored
@@ -37,11 +45,13 @@ func New(out io.Writer, cfg Config) (*logrus.Logger, *Writer, error) {
 		log.WithField(string(names.AttrLogDropped), dropped).Warn("log lines were dropped: the log was not read fast enough")
 	}
 	if cfg.Format == "json" {
-		log.SetFormatter(urgent{&logrus.JSONFormatter{}})
+		log.SetFormatter(urgent{&logrus.JSONFormatter{TimestampFormat: nanoseconds}})
 		return log, writer, nil
 	}
 	colored := cfg.Colored && os.Getenv("NO_COLOR") == "" && terminal(out)
-	log.SetFormatter(urgent{&logrus.TextFormatter{FullTimestamp: true, ForceColors: colored, DisableColors: !colored}})
+	log.SetFormatter(urgent{&logrus.TextFormatter{
+		FullTimestamp: true, TimestampFormat: milliseconds, ForceColors: colored, DisableColors: !colored,
+	}})
 	return log, writer, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -69,17 +70,43 @@ func tracesURL(u url.URL) string {
 // exporterFromEnv follows the OpenTelemetry specification: the variables for
 // traces override the general ones, and the default protocol is OTLP over HTTP.
 func exporterFromEnv(ctx context.Context) (sdktrace.SpanExporter, error) {
-	if firstEnv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
+	name, endpoint := firstEnv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+	if endpoint == "" {
 		return nil, nil // no spans are exported
 	}
-	switch protocol := firstEnv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol {
-	case "grpc":
-		return grpcExporter(ctx, nil)
-	case "", "http/protobuf", "http/json":
-		return newEncodedExporter(ctx, otlptracehttp.NewClient())
+	protocolName, protocol := firstEnv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+	switch protocol {
+	case "grpc", "", "http/protobuf", "http/json":
 	default:
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: use grpc, http/protobuf or http/json", protocol)
+		return nil, fmt.Errorf("%s is %q: use grpc, http/protobuf or http/json", protocolName, protocol)
 	}
+	if !readable(endpoint, protocol == "grpc") {
+		// The value may carry credentials and is not repeated.
+		return nil, fmt.Errorf("%s is not a URL: write http://host:port, or https://host:port for TLS", name)
+	}
+	if protocol == "grpc" {
+		return grpcExporter(ctx, nil)
+	}
+	return newEncodedExporter(ctx, otlptracehttp.NewClient())
+}
+
+// readable reports whether the exporters read an endpoint of the environment as
+// it is meant. They use localhost instead of one that they cannot parse, and TLS
+// if it has no scheme.
+func readable(endpoint string, overGRPC bool) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "http", "https":
+		return u.Hostname() != ""
+	case "unix", "dns", "passthrough": // names of gRPC's own
+		return overGRPC
+	}
+	// host:port is a name of gRPC's too, if another variable says whether to use TLS.
+	_, insecure := firstEnv("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
+	return overGRPC && insecure != "" && u.Opaque != ""
 }
 
 // grpcExporter returns an exporter over gRPC; endpoint may be nil.
@@ -100,11 +127,12 @@ func grpcExporter(
 	return newEncodedExporter(ctx, otlptracegrpc.NewClient(options...))
 }
 
-func firstEnv(names ...string) string {
+// firstEnv returns the first of the variables that is set.
+func firstEnv(names ...string) (name, value string) {
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" {
-			return value
+			return name, value
 		}
 	}
-	return ""
+	return "", ""
 }

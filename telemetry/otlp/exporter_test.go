@@ -123,6 +123,9 @@ func TestExporterEndpoints(t *testing.T) {
 		"env protobuf": {env: map[string]string{"ENDPOINT": "http://" + r.http, "PROTOCOL": "http/protobuf"}},
 		"env json":     {env: map[string]string{"ENDPOINT": "http://" + r.http, "PROTOCOL": "http/json"}, format: "application/json"},
 		"env https":    {env: map[string]string{"ENDPOINT": "https://" + r.https, "CERTIFICATE": r.certificate}},
+		"env host and port": {env: map[string]string{
+			"ENDPOINT": strings.Replace(r.grpc, "127.0.0.1", "localhost", 1), "PROTOCOL": "grpc", "INSECURE": "true",
+		}},
 		"env for traces wins": {env: map[string]string{
 			"ENDPOINT": nobody, "PROTOCOL": "http/protobuf", "TRACES_ENDPOINT": "http://" + r.grpc, "TRACES_PROTOCOL": "grpc",
 		}},
@@ -174,5 +177,27 @@ func TestNoExporter(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
 	if _, err := NewExporter(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "carrier-pigeon") {
 		t.Errorf("an unknown protocol: %v, want an error that names it", err)
+	}
+}
+
+// An endpoint that the exporters would replace by localhost, or reach in another
+// way than it says, is refused by the variable's name.
+func TestUnreadableEndpoints(t *testing.T) {
+	const general, traces = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	for _, name := range []string{general, traces} {
+		for _, protocol := range []string{"grpc", "http/protobuf", ""} {
+			for _, endpoint := range []string{
+				"10.0.0.5:4317", "[2001:db8::5]:4317", "collector:4317", "collector", "grpc://collector:4317", "http://", "https://:4317",
+				"//collector:4317", "http//collector:4317", "http://collector:port", "s3cret@collector:4317", "%",
+			} {
+				silence(t)
+				t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+				t.Setenv(name, endpoint)
+				exporter, err := NewExporter(t.Context(), "")
+				if exporter != nil || err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "s3cret") {
+					t.Errorf("%s=%s with protocol %q: %v, %v; want an error that names the variable", name, endpoint, protocol, exporter, err)
+				}
+			}
+		}
 	}
 }
