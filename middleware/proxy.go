@@ -114,6 +114,9 @@ func forwardedHeaders(pr *httputil.ProxyRequest) {
 	if prior := pr.In.Header["X-Forwarded-For"]; len(prior) > 0 {
 		pr.Out.Header["X-Forwarded-For"] = prior // SetXForwarded appends the peer
 	}
+	if prior := pr.In.Header["Forwarded"]; len(prior) > 0 {
+		pr.Out.Header["Forwarded"] = prior
+	}
 	pr.SetXForwarded()
 	for _, name := range [...]string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if prior := pr.In.Header.Get(name); prior != "" {

@@ -11,6 +11,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// overriding has the header fields that make some backends obey another method or
+// path than was authorised.
+const overriding = "X-Original-URL: /admin\r\nX-Original-URI: /admin\r\nX-Rewrite-URL: /admin\r\nX-Override-URL: /admin\r\n" +
+	"X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nx-method-override: DELETE\r\n" +
+	"X-HTTP-Method_Override: DELETE\r\nX_Rewrite-URL: /admin\r\nPROXY: http://evil.example\r\n"
+
+// foreign has the header fields of tracers, content delivery networks and proxies
+// that only a trusted peer may set.
+const foreign = "b3: 1\r\nX-B3-TraceId: 1\r\nX-B3-Sampled: 1\r\nuber-trace-id: 1:1:0:1\r\nuberctx-a: 1\r\n" +
+	"X-Datadog-Trace-Id: 1\r\nX-Datadog-Sampling-Priority: 2\r\nX-Amzn-Trace-Id: Root=1\r\nX-Cloud-Trace-Context: 1\r\n" +
+	"sentry-trace: 1\r\nTrue-Client-IP: 6.6.6.6\r\nX-Client-IP: 6.6.6.6\r\nCF-Connecting-IP: 6.6.6.6\r\n" +
+	"X-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nFastly-Client-IP: 6.6.6.6\r\nX-Cluster-Client-IP: 6.6.6.6\r\n"
+
+// pairs returns the names, in canonical form, and values of header fields.
+func pairs(fields string) []string {
+	var all []string
+	for _, line := range strings.Split(strings.TrimSuffix(fields, "\r\n"), "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		all = append(all, http.CanonicalHeaderKey(name), value)
+	}
+	return all
+}
+
 // TestForwardedHeaders compares the whole head of a forwarded request, so that a
 // field which the row does not have is an error.
 func TestForwardedHeaders(t *testing.T) {
@@ -46,11 +69,18 @@ func TestForwardedHeaders(t *testing.T) {
 		{"from a trusted peer", spoofed, true, map[string]string{
 			"X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https",
 			"X-Real-Ip": "6.6.6.6", "X-Forwarded-Port": "1", "X-Forwarded-Prefix": "/x",
-			"X-Forwarded-Uri": "/x", "X-Forwarded-Method": "PUT"}},
+			"X-Forwarded-Uri": "/x", "X-Forwarded-Method": "PUT", "Forwarded": "for=6.6.6.6"}},
 		{"two lines from a trusted peer", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\n", true,
 			with("X-Forwarded-For", "6.6.6.6, 7.7.7.7, 127.0.0.1")},
 		{"underscores from a trusted peer", "X_Forwarded_For: 6.6.6.6\r\n", true, built},
 		{"nothing from a trusted peer", "", true, built},
+		{"overrides", overriding, false, built},
+		{"overrides from a trusted peer", overriding, true, built},
+		{"overrides with underscores", strings.ReplaceAll(overriding, "-", "_"), true, built},
+		{"foreign traces and addresses", foreign, false, built},
+		{"foreign traces and addresses from a trusted peer", foreign, true, with(pairs(foreign)...)},
+		{"foreign traces and addresses with underscores", strings.ReplaceAll(foreign, "-", "_"), true, with(
+			"B3", "1", "Forwarded", "for=6.6.6.6")},
 		{"Connection strips", "Connection: close, X-Forwarded-For, x-forwarded-host, X-FORWARDED-PROTO\r\n" +
 			"X-Forwarded-For: 6.6.6.6\r\n", false, built},
 		{"Connection strips, split", "Connection: close\r\nConnection: , X-Forwarded-For\r\n", false, built},
