@@ -28,6 +28,7 @@ func newAuth(cfg config.Token) (*middleware.Auth, error) {
 		Algorithm: cfg.Algorithm,
 		Key:       key,
 		Leeway:    time.Duration(cfg.Leeway),
+		MaxBytes:  cfg.MaxBytes,
 	}), nil
 }
 

@@ -69,6 +69,7 @@ type AuthConfig struct {
 	Algorithm string           // the one accepted algorithm, of [Algorithms]
 	Key       any              // from [ParseKey]
 	Leeway    time.Duration    // tolerated clock difference for exp, nbf and iat
+	MaxBytes  int              // of a token; 0 means [DefaultMaxTokenBytes]
 	Now       func() time.Time // nil means time.Now
 }
 
@@ -78,6 +79,7 @@ type AuthConfig struct {
 type Auth struct {
 	algorithm string
 	key       any
+	maxBytes  int
 	parser    *jwt.Parser
 	verified  *verified
 }
@@ -87,8 +89,12 @@ func NewAuth(cfg AuthConfig) *Auth {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = DefaultMaxTokenBytes
+	}
 	return &Auth{
 		algorithm: cfg.Algorithm,
+		maxBytes:  cfg.MaxBytes,
 		key:       cfg.Key,
 		verified:  newVerified(cfg.Leeway, cfg.Now),
 		parser: jwt.NewParser(
@@ -107,7 +113,7 @@ func (*Auth) Name() string { return StageAuth }
 
 // Check implements [Stage].
 func (a *Auth) Check(_ context.Context, ex *Exchange) Outcome {
-	token, reason := ParseBearer(ex.Request.Header["Authorization"])
+	token, reason := ParseBearer(ex.Request.Header["Authorization"], a.maxBytes)
 	if reason != ReasonNone {
 		return Outcome{Reason: reason}
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTokenLength bounds a bearer token, in bytes, before anything parses it.
-const maxTokenLength = 8 << 10
+// DefaultMaxTokenBytes bounds a bearer token before anything parses it, if
+// [AuthConfig] has no other bound.
+const DefaultMaxTokenBytes = 16 << 10
 
 // maxAPIKeyLength bounds the api_key claim, in bytes: it becomes part of a
 // Redis key and of every cache's key.
@@ -23,10 +24,10 @@ const maxAPIKeyLength = 128
 const maxNumericDate = 253402300799
 
 // ParseBearer finds the one bearer token in the values of a request's
-// Authorization header fields (RFC 6750 §2.1). It returns the token and
+// Authorization header fields (RFC 6750 §2.1), if it has at most maxBytes. It returns the token and
 // [ReasonNone], or the reason why there is none. The token is not verified yet;
 // it has three parts and contains only characters that a JWT may contain.
-func ParseBearer(values []string) (string, Reason) {
+func ParseBearer(values []string, maxBytes int) (string, Reason) {
 	switch len(values) {
 	case 0:
 		return "", CredentialsMissing
@@ -43,7 +44,7 @@ func ParseBearer(values []string) (string, Reason) {
 	switch {
 	case token == "":
 		return "", CredentialsMissing
-	case len(token) > maxTokenLength:
+	case len(token) > maxBytes:
 		return "", TokenTooLarge
 	case !compactJWS(token):
 		return "", TokenMalformed

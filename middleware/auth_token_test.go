@@ -161,3 +161,33 @@ func FuzzAuthorization(f *testing.F) {
 		}
 	})
 }
+
+// TestTokenSize checks that a token is bounded by its size, not by the number of
+// its claims, and that a name which occurs twice is refused at any size.
+func TestTokenSize(t *testing.T) {
+	claims := func(n int, more string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"claim_%04d":"x"`, i)
+		}
+		return `{"api_key":"k","exp":9999999999` + b.String() + more + `}`
+	}
+	auth := func(maxBytes int) *Auth {
+		return NewAuth(AuthConfig{Algorithm: "HS256", Key: testSecret, MaxBytes: maxBytes})
+	}
+	large := "Bearer " + hs256(claims(100, ""))
+	size := len(large) - len("Bearer ")
+	for _, row := range []struct {
+		authRow
+		maxBytes int
+	}{
+		{authRow{"100 claims", []string{large}, Authenticated}, 0},
+		{authRow{"600 claims", []string{"Bearer " + hs256(claims(600, ""))}, Authenticated}, 0},
+		{authRow{"100 claims and one twice", []string{"Bearer " + hs256(claims(100, `,"claim_0000":"y"`))}, TokenMalformed}, 0},
+		{authRow{"1000 claims", []string{"Bearer " + hs256(claims(1000, ""))}, TokenTooLarge}, 0},
+		{authRow{"as large as configured", []string{large}, Authenticated}, size},
+		{authRow{"larger than configured", []string{large}, TokenTooLarge}, size - 1},
+	} {
+		t.Run(row.name, func(t *testing.T) { checkAuth(t, auth(row.maxBytes), row.authRow) })
+	}
+}

@@ -50,6 +50,7 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.TraceIDHeader = http.CanonicalHeaderKey(cfg.TraceIDHeader)
 	return &Pipeline{cfg: cfg}
 }
 
@@ -61,6 +62,7 @@ func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	run.pipeline, run.ex.Request, run.ex.Received = p, r, p.cfg.Now()
 	run.ex.Trail = run.trail[:0]
 	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout}
+	run.writer.closing = len(w.Header()["Connection"]) > 0
 	if p.cfg.TraceIDHeader != "" {
 		run.writer.traceIDHeader, run.writer.traceID = p.cfg.TraceIDHeader, p.cfg.TraceID(r.Context())
 	}

@@ -19,7 +19,7 @@ import (
 type ProxyConfig struct {
 	Upstream  *url.URL          // scheme and host
 	Transport http.RoundTripper // must set Response.Request, and not add an Accept-Encoding
-	// TraceIDHeader is the pipeline's. An upstream cannot set it in a 101.
+	// TraceIDHeader is the pipeline's. An upstream cannot set it.
 	TraceIDHeader string
 }
 
@@ -33,6 +33,7 @@ type Proxy struct {
 
 // NewProxy returns the stage.
 func NewProxy(cfg ProxyConfig) *Proxy {
+	cfg.TraceIDHeader = http.CanonicalHeaderKey(cfg.TraceIDHeader)
 	p := &Proxy{cfg: cfg}
 	p.reverse = httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -53,7 +54,8 @@ func (*Proxy) Name() string { return StageProxy }
 type forwarding struct {
 	ex   *Exchange
 	body requestBody
-	err  error // what httputil reported
+	res  *http.Response // for its trailers
+	err  error          // what httputil reported
 }
 
 type forwardingKey struct{}
@@ -74,6 +76,9 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 	}
 	dropUpgrade(out)
 	p.reverse.ServeHTTP(w, out)
+	if f.res != nil && len(f.res.Trailer) > 0 {
+		p.dropOwnTrailers(w.Header(), f.res.Trailer)
+	}
 	if f.err == nil {
 		return Outcome{Reason: Forwarded}
 	}
@@ -114,6 +119,9 @@ func forwardedHeaders(pr *httputil.ProxyRequest) {
 	if prior := pr.In.Header["X-Forwarded-For"]; len(prior) > 0 {
 		pr.Out.Header["X-Forwarded-For"] = prior // SetXForwarded appends the peer
 	}
+	if prior := pr.In.Header["Forwarded"]; len(prior) > 0 {
+		pr.Out.Header["Forwarded"] = prior
+	}
 	pr.SetXForwarded()
 	for _, name := range [...]string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if prior := pr.In.Header.Get(name); prior != "" {
@@ -125,22 +133,36 @@ func forwardedHeaders(pr *httputil.ProxyRequest) {
 var errStatus = errors.New("the status is not a number from 100 to 999")
 
 // checkResponse refuses a status that would make net/http panic when it is
-// written. It removes the header fields that only the gateway may set from a
-// 101: httputil appends the upstream's fields to ours there.
+// written. It removes the header fields that only the gateway may set, and the
+// announcements of such trailers.
 func (p *Proxy) checkResponse(res *http.Response) error {
 	if res.StatusCode < 100 || res.StatusCode > 999 {
 		return errStatus
 	}
-	forwardingOf(res.Request.Context()).ex.Upstream.Status = res.StatusCode
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		for _, name := range [...]string{
-			headerRateLimitPolicy, headerRateLimit, headerXLimit, headerXRemaining, headerXReset,
-		} {
+	f := forwardingOf(res.Request.Context())
+	f.ex.Upstream.Status, f.res = res.StatusCode, res
+	for name := range res.Header {
+		if gatewayOwns(name, p.cfg.TraceIDHeader) {
 			delete(res.Header, name)
 		}
-		res.Header.Del(p.cfg.TraceIDHeader)
+	}
+	for name := range res.Trailer {
+		if gatewayOwnsInterim(name, p.cfg.TraceIDHeader) {
+			delete(res.Trailer, name)
+		}
 	}
 	return nil
+}
+
+// dropOwnTrailers removes the trailers that only the gateway may set. Those that
+// were not announced are known after the body only; httputil then passes all
+// trailers on with a prefix.
+func (p *Proxy) dropOwnTrailers(h, trailers http.Header) {
+	for name := range trailers {
+		if gatewayOwnsInterim(name, p.cfg.TraceIDHeader) {
+			delete(h, http.TrailerPrefix+name)
+		}
+	}
 }
 
 // keepError hands an error of httputil back to Forward.

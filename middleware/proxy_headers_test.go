@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// overriding has the header fields that make some backends obey another method or
+// path than was authorised.
+const overriding = "X-Original-URL: /admin\r\nX-Original-URI: /admin\r\nX-Rewrite-URL: /admin\r\nX-Override-URL: /admin\r\n" +
+	"X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nx-method-override: DELETE\r\n" +
+	"X-HTTP-Method_Override: DELETE\r\nX_Rewrite-URL: /admin\r\nPROXY: http://evil.example\r\n"
+
+// foreign has the header fields of tracers, content delivery networks and proxies
+// that only a trusted peer may set.
+const foreign = "b3: 1\r\nX-B3-TraceId: 1\r\nX-B3-Sampled: 1\r\nuber-trace-id: 1:1:0:1\r\nuberctx-a: 1\r\n" +
+	"X-Datadog-Trace-Id: 1\r\nX-Datadog-Sampling-Priority: 2\r\nX-Amzn-Trace-Id: Root=1\r\nX-Cloud-Trace-Context: 1\r\n" +
+	"sentry-trace: 1\r\nTrue-Client-IP: 6.6.6.6\r\nX-Client-IP: 6.6.6.6\r\nCF-Connecting-IP: 6.6.6.6\r\n" +
+	"X-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nFastly-Client-IP: 6.6.6.6\r\nX-Cluster-Client-IP: 6.6.6.6\r\n"
+
+// pairs returns the names, in canonical form, and values of header fields.
+func pairs(fields string) []string {
+	var all []string
+	for _, line := range strings.Split(strings.TrimSuffix(fields, "\r\n"), "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		all = append(all, http.CanonicalHeaderKey(name), value)
+	}
+	return all
+}
 
 // TestForwardedHeaders compares the whole head of a forwarded request, so that a
 // field which the row does not have is an error.
@@ -46,11 +70,18 @@ func TestForwardedHeaders(t *testing.T) {
 		{"from a trusted peer", spoofed, true, map[string]string{
 			"X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https",
 			"X-Real-Ip": "6.6.6.6", "X-Forwarded-Port": "1", "X-Forwarded-Prefix": "/x",
-			"X-Forwarded-Uri": "/x", "X-Forwarded-Method": "PUT"}},
+			"X-Forwarded-Uri": "/x", "X-Forwarded-Method": "PUT", "Forwarded": "for=6.6.6.6"}},
 		{"two lines from a trusted peer", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\n", true,
 			with("X-Forwarded-For", "6.6.6.6, 7.7.7.7, 127.0.0.1")},
 		{"underscores from a trusted peer", "X_Forwarded_For: 6.6.6.6\r\n", true, built},
 		{"nothing from a trusted peer", "", true, built},
+		{"overrides", overriding, false, built},
+		{"overrides from a trusted peer", overriding, true, built},
+		{"overrides with underscores", strings.ReplaceAll(overriding, "-", "_"), true, built},
+		{"foreign traces and addresses", foreign, false, built},
+		{"foreign traces and addresses from a trusted peer", foreign, true, with(pairs(foreign)...)},
+		{"foreign traces and addresses with underscores", strings.ReplaceAll(foreign, "-", "_"), true, with(
+			"B3", "1", "Forwarded", "for=6.6.6.6")},
 		{"Connection strips", "Connection: close, X-Forwarded-For, x-forwarded-host, X-FORWARDED-PROTO\r\n" +
 			"X-Forwarded-For: 6.6.6.6\r\n", false, built},
 		{"Connection strips, split", "Connection: close\r\nConnection: , X-Forwarded-For\r\n", false, built},
@@ -102,13 +133,15 @@ func TestForwardedHeaders(t *testing.T) {
 // TestResponseHeaders compares the whole head of a response from an upstream that
 // sends fields which only the gateway may set.
 func TestResponseHeaders(t *testing.T) {
-	limits := "RateLimit: 1\r\nRateLimit: 2\r\nratelimit-policy: x\r\nX-RateLimit-Limit: 9\r\nX-RateLimit-Reset: 9\r\n"
-	upstream := newUpstream(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"+limits+"\r\n"+
+	limits := "RateLimit: 1\r\nRateLimit: 2\r\nratelimit-policy: x\r\nX-RateLimit-Limit: 9\r\nX-RateLimit-Reset: 9\r\n" +
+		"RateLimit-Remaining: 9\r\nX-RateLimit-Used: 9\r\nX-Trace-ID: x\r\n"
+	const others = "X-Hop: 1\r\nConnection: x-hop\r\nKeep-Alive: 1\r\nRetry-After: 9\r\n"
+	upstream := newUpstream(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"+others+limits+"\r\n"+
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\nX-Own: 1\r\nX-Hop: 1\r\nConnection: X-Hop\r\n"+limits+"\r\nok")
-	g := newGateway(t, upstream.url, nil)
+	g := newGateway(t, upstream.url, traced)
 	raw := exchange(t, g.addr, g.head("GET /x HTTP/1.1", "Connection: close\r\n"))
 	interim, rest, _ := strings.Cut(raw, "\r\n\r\n")
-	if !strings.HasPrefix(interim, "HTTP/1.1 103 ") || !strings.Contains(interim, "Link: </a>") {
+	if interim != "HTTP/1.1 103 Early Hints\r\nLink: </a>" {
 		t.Errorf("interim response %q", interim)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(rest)), nil)
@@ -117,7 +150,7 @@ func TestResponseHeaders(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	want := http.Header{
-		"Content-Length": {"2"}, "Date": {"x"}, "X-Own": {"1"},
+		"Content-Length": {"2"}, "Date": {"x"}, "X-Own": {"1"}, "X-Trace-Id": {"ours"},
 		"Ratelimit-Policy": {`"default";q=10;w=60`}, "Ratelimit": {`"default";r=9;t=42`},
 		"X-Ratelimit-Limit": {"10"}, "X-Ratelimit-Remaining": {"9"}, "X-Ratelimit-Reset": {"1767366300"},
 	}
@@ -126,6 +159,51 @@ func TestResponseHeaders(t *testing.T) {
 	}
 	if d := g.journal.wait(t); d.Status != http.StatusOK || d.Bytes != 2 || d.Outcome.Reason != Forwarded {
 		t.Errorf("result %+v", d)
+	}
+}
+
+// traced makes the gateway send its trace id, "ours".
+func traced(c gatewayConfig) {
+	c.proxy.TraceIDHeader, c.pipeline.TraceIDHeader = "x-trace-id", "x-trace-id"
+	c.pipeline.TraceID = func(context.Context) string { return "ours" }
+}
+
+// TestResponseTrailers checks that an upstream cannot send as trailers, announced
+// or not, what only the gateway may set.
+func TestResponseTrailers(t *testing.T) {
+	const trailers = "X-Sum: 1\r\nRateLimit: 9\r\nX-RateLimit-Remaining: 9\r\nX-Trace-Id: x\r\nRetry-After: 9\r\n"
+	for _, row := range []struct{ name, announced, sent string }{
+		{"announced", "Trailer: X-Sum, RateLimit, X-RateLimit-Remaining, X-Trace-Id, Retry-After\r\n", trailers},
+		{"not announced", "", trailers},
+		{"some announced", "Trailer: X-Sum\r\n", trailers},
+		{"announced and not sent", "Trailer: RateLimit, X-Sum\r\n", "X-Sum: 1\r\n"},
+	} {
+		for _, request := range []string{"GET /x HTTP/1.1", "POST /x HTTP/1.1"} {
+			t.Run(row.name+" "+request[:4], func(t *testing.T) {
+				upstream := newUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+row.announced+"\r\n2\r\nok\r\n0\r\n"+row.sent+"\r\n")
+				g := newGateway(t, upstream.url, traced)
+				fields, body := "Connection: close\r\n", ""
+				if request[0] == 'P' { // goes through http.Transport
+					fields, body = fields+"Content-Length: 2\r\n", "hi"
+				}
+				raw := exchange(t, g.addr, g.head(request, fields)+body)
+				resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				got, err := io.ReadAll(resp.Body)
+				if err != nil || string(got) != "ok" {
+					t.Errorf("got %q, %v", got, err)
+				}
+				if diff := cmp.Diff(http.Header{"X-Sum": {"1"}}, resp.Trailer); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if id, limit := resp.Header.Get("X-Trace-Id"), resp.Header.Get("RateLimit"); id != "ours" || limit != `"default";r=9;t=42` {
+					t.Errorf("trace id %q, limit %q", id, limit)
+				}
+			})
+		}
 	}
 }
 

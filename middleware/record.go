@@ -154,16 +154,14 @@ func number(raw json.RawMessage) (whole, rest int64, ok bool) {
 	return integer.Int64(), part.Int64(), true
 }
 
-// maxMembers bounds the members of a JSON object that comes from outside.
-const maxMembers = 64
-
 var (
 	errNotAnObject = errors.New("not a JSON object")
 	// errNotJSON replaces encoding/json's errors, which quote their input.
 	errNotJSON = errors.New("not well-formed JSON")
 )
 
-// decodeObject reads one JSON object and nothing after it. Unlike
+// decodeObject reads one JSON object and nothing after it. The caller bounds its
+// size. Unlike
 // encoding/json it refuses duplicate member names (RFC 8259 §4 leaves their
 // meaning open, and two parsers may disagree) and matches names exactly: a
 // member "EXP" is not "exp".
@@ -191,9 +189,6 @@ func decodeObject(data []byte) (map[string]json.RawMessage, error) {
 		}
 		if _, twice := members[key]; twice {
 			return nil, errors.New("a member name occurs twice")
-		}
-		if len(members) == maxMembers {
-			return nil, fmt.Errorf("more than %d members", maxMembers)
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -86,7 +87,8 @@ type responseWriter struct {
 	traceIDHeader string // "" for none
 	traceID       string
 
-	status     int // the final status; 0 until it was written
+	closing    bool // the connection is closed after the response
+	status     int  // the final status; 0 until it was written
 	bytes      int64
 	hijacked   bool
 	deadlineAt time.Time // when the write deadline was last extended
@@ -100,15 +102,53 @@ func (w *responseWriter) WriteHeader(status int) {
 		w.status = status
 		w.ownHeaders()
 		h := w.Header()
+		if w.closing {
+			h["Connection"] = []string{"close"} // an interim response empties the map
+		}
 		if _, ok := h["Content-Type"]; !ok {
 			h["Content-Type"] = nil // keeps net/http from guessing one
 		}
 		w.extendDeadline() // a late response may have no body that does
 	}
-	if status < http.StatusOK && w.traceIDHeader != "" {
-		w.Header().Del(w.traceIDHeader) // an interim response must not carry the upstream's
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		w.cleanInterim()
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// cleanInterim removes from an interim response what only the gateway may set and
+// what is about the upstream's connection. httputil does that for final responses
+// only.
+func (w *responseWriter) cleanInterim() {
+	h := w.Header()
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for name := range h {
+		switch name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Te", "Trailer":
+			delete(h, name)
+		default:
+			if gatewayOwnsInterim(name, w.traceIDHeader) {
+				delete(h, name)
+			}
+		}
+	}
+}
+
+// gatewayOwns reports whether only the gateway may set a header field of the
+// final response. Both names are in canonical form.
+func gatewayOwns(name, traceIDHeader string) bool {
+	return strings.HasPrefix(name, "Ratelimit") || strings.HasPrefix(name, "X-Ratelimit") || name == traceIDHeader
+}
+
+// gatewayOwnsInterim is gatewayOwns for trailers and interim responses. A
+// Retry-After of the upstream belongs to its final status, and is believed only
+// there.
+func gatewayOwnsInterim(name, traceIDHeader string) bool {
+	return name == "Retry-After" || gatewayOwns(name, traceIDHeader)
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {

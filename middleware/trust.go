@@ -8,10 +8,10 @@ import (
 )
 
 // TrustBoundary returns the outermost handler. It removes the header fields that
-// describe a request's origin and its trace (Forwarded, X-Forwarded-*, X-Real-Ip,
-// Baggage, Tracestate), unless the peer is in one of the networks. It runs before
-// the proxy, which extends them, and before the instrumentation, which would
-// record a client's claim as its address.
+// would undo what the gateway authorises (see overrides), and, unless the peer is
+// in one of the networks, those that describe a request's origin and its trace
+// (see claims). It runs before the proxy, which extends them, and before the
+// instrumentation, which would record a client's claim as its address.
 func TrustBoundary(networks []netip.Prefix, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		trusted := Trusted(networks, r.RemoteAddr)
@@ -48,18 +48,55 @@ func TrustedNetworks(ctx context.Context) []netip.Prefix {
 // its like are removed for trusted peers too: CGI and WSGI read them as
 // X-Forwarded-For, and a proxy that sets X-Forwarded-For passes them on.
 func untrusted(name string, trustedPeer bool) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		like := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+		return overrides(like) || claims(like)
+	}
+	return overrides(name) || !trustedPeer && claims(name)
+}
+
+// overrides reports whether backends are known to take another method or path
+// than the request line's from a header field. The method and path that were
+// authorised must be the ones that the backend obeys. A backend that runs as CGI
+// takes Proxy for the variable HTTP_PROXY (CVE-2016-5385). The name is in
+// canonical form.
+func overrides(name string) bool {
 	switch name {
-	case "Baggage", "Tracestate", "Forwarded", "X-Real-Ip":
-		return !trustedPeer
+	case "Proxy",
+		"X-Http-Method", "X-Http-Method-Override", "X-Method", "X-Method-Override", "X-Original-Method",
+		"X-Original-Path", "X-Original-Uri", "X-Original-Url", "X-Override-Url",
+		"X-Rewrite-Path", "X-Rewrite-Uri", "X-Rewrite-Url":
+		return true
 	}
-	if !strings.HasPrefix(name, "X") {
-		return false
+	return false
+}
+
+// claims reports whether a header field says where a request comes from or which
+// trace it belongs to, as proxies, content delivery networks and tracers write it.
+// Traceparent is not among them: the instrumentation decides about it. The name is
+// in canonical form.
+func claims(name string) bool {
+	switch name {
+	case "Forwarded", "Client-Ip", "Remote-Addr", "Remote-Ip", "Proxy-Client-Ip", "Wl-Proxy-Client-Ip",
+		"True-Client-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Fastly-Client-Ip", "Fly-Client-Ip",
+		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Addr", "X-Remote-Ip", "X-Originating-Ip",
+		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip", "X-Envoy-External-Address", "X-Proxyuser-Ip",
+		"X-Original-For", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Proto",
+		"Baggage", "Tracestate", "Correlation-Context", "B3", "Uber-Trace-Id", "Sentry-Trace", "Grpc-Trace-Bin",
+		"X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "X-Ot-Span-Context", "Elastic-Apm-Traceparent", "Newrelic",
+		"Sw8", "Sw8-Correlation", "Sw8-X":
+		return true
 	}
-	if strings.Contains(name, "_") {
-		like := strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-		return like == "x-real-ip" || strings.HasPrefix(like, "x-forwarded-")
+	switch name[0] { // net/http accepts no empty name
+	case 'X':
+		return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-B3-") ||
+			strings.HasPrefix(name, "X-Datadog-") || strings.HasPrefix(name, "X-Instana-")
+	case 'O':
+		return strings.HasPrefix(name, "Ot-Tracer-") || strings.HasPrefix(name, "Ot-Baggage-")
+	case 'U':
+		return strings.HasPrefix(name, "Uberctx-")
 	}
-	return !trustedPeer && strings.HasPrefix(name, "X-Forwarded-")
+	return false
 }
 
 // Trusted reports whether a peer, as http.Request.RemoteAddr names it, is in

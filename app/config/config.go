@@ -1,7 +1,11 @@
 //nolint:lll // a struct tag cannot be wrapped
 package config
 
-import "time"
+import (
+	"time"
+
+	"tyk_proxy/middleware"
+)
 
 // DemoSecret is the signing secret the project ships so that a first run works
 // without set-up. Everybody can read it, so Load warns when it is in use.
@@ -38,6 +42,7 @@ type Token struct {
 	Algorithm     string   `json:"algorithm" env:"ALGORITHM" env-description:"The only signature algorithm accepted: HS, RS, PS or ES with 256, 384 or 512, or EdDSA."`
 	PublicKeyFile string   `json:"public_key_file" env:"PUBLIC_KEY_FILE" env-description:"PEM file with the public key; required by every algorithm but HS, refused by HS."`
 	Leeway        Duration `json:"leeway" env:"LEEWAY" env-description:"Clock difference forgiven when exp, nbf and iat are checked, 0s to 60s."`
+	MaxBytes      int      `json:"max_bytes" env:"MAX_BYTES" env-description:"Largest JWT accepted, in bytes, 1024 to 24576; the limit for all of a request's headers is 32 KiB."`
 }
 
 // ServerTimeouts bounds what one client may cost and how long a stop takes.
@@ -120,7 +125,7 @@ func Default() Config {
 	return Config{
 		Application: Application{
 			TargetHost: "http://backend-whoami:80", Port: DefaultPort,
-			Token: Token{JWTSecret: DemoSecret, Algorithm: "HS256", Leeway: seconds(5)},
+			Token: Token{JWTSecret: DemoSecret, Algorithm: "HS256", Leeway: seconds(5), MaxBytes: middleware.DefaultMaxTokenBytes},
 		},
 		ServerTimeouts: ServerTimeouts{
 			ReadHeaderTimeout: seconds(5), ReadTimeout: seconds(30), WriteTimeout: seconds(30), IdleTimeout: seconds(60),

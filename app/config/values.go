@@ -60,6 +60,7 @@ func (l *loader) judgeApplication(a *Application) {
 	l.expect(&a.Token.JWTSecret, blank(a.Token.JWTSecret), badSecret(a.Token))
 	l.expect(&a.Token.PublicKeyFile, badPublicKeyFile(a.Token))
 	l.expect(&a.Token.Leeway, when(a.Token.Leeway < 0 || a.Token.Leeway > seconds(60), "is out of range", "want 0s to 60s"))
+	l.expect(&a.Token.MaxBytes, when(a.Token.MaxBytes < 1<<10 || a.Token.MaxBytes > 24<<10, "is out of range", "want 1024 to 24576"))
 }
 
 func (l *loader) judgeTimeouts(c *Config) {

@@ -185,11 +185,11 @@ func TestCheck(t *testing.T) {
 		"too many routes": {
 			func(r *mint.Request) {
 				r.Routes = nil
-				for i := range 500 {
+				for i := range 1000 {
 					r.Routes = append(r.Routes, fmt.Sprintf("/api/v1/resource/%d", i))
 				}
 			},
-			[]string{"500 routes make a token of"},
+			[]string{"1000 routes make a token of"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
