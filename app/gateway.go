@@ -74,6 +74,7 @@ func NewGateway(ctx context.Context, cfg config.Config, logger *logrus.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	options.CountOptional = cfg.RateLimit.OnError == config.OnErrorAllow
 	trusted, err := parseNetworks(cfg.Telemetry.TrustedProxies)
 	if err != nil {
 		return nil, err

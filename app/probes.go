@@ -20,28 +20,31 @@ func (g *Gateway) probes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.EscapedPath() {
 		case "/health":
-			g.probe(w, r, "")
+			g.probe(w, r, "", nil)
 		case "/ready":
-			g.probe(w, r, g.notReady(r))
+			reason, err := g.notReady(r)
+			g.probe(w, r, reason, err)
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-// notReady returns the reason why the gateway is not ready, or "".
-func (g *Gateway) notReady(r *http.Request) string {
+// notReady returns the reason why the gateway is not ready, or "", and the cause.
+func (g *Gateway) notReady(r *http.Request) (reason string, cause error) {
 	if g.draining.Load() {
-		return notReadyDraining
+		return notReadyDraining, nil
 	}
-	if g.checkStore(r.Context()) != nil {
-		return notReadyStore
+	if err := g.checkStore(r.Context()); err != nil {
+		return notReadyStore, err
 	}
-	return ""
+	return "", nil
 }
 
-// probe answers a probe: 200 if reason is "", else 503.
-func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
+// probe answers a probe: 200 if reason is "", else 503. The cause, such as what
+// Redis replied, is part of the answer, because -healthcheck prints it and an
+// operator looks there first.
+func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string, cause error) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store") // a cached answer would hide an outage
 	switch {
@@ -52,10 +55,14 @@ func (g *Gateway) probe(w http.ResponseWriter, r *http.Request, reason string) {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = io.WriteString(w, "Ok")
 	default:
-		middleware.WriteProblem(w, middleware.Problem{
+		problem := middleware.Problem{
 			Title:  "The gateway is not ready.",
 			Status: http.StatusServiceUnavailable,
 			Reason: reason,
-		})
+		}
+		if cause != nil {
+			problem.Detail = middleware.Redact(cause.Error())
+		}
+		middleware.WriteProblem(w, problem)
 	}
 }

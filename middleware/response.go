@@ -24,6 +24,7 @@ type Problem struct {
 	Title   string `json:"title"`
 	Status  int    `json:"status"`
 	Reason  string `json:"reason"`
+	Detail  string `json:"detail,omitempty"` // of a probe only: it may tell an internal error
 	TraceID string `json:"trace_id,omitempty"`
 }
 

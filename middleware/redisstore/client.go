@@ -39,6 +39,10 @@ type Options struct {
 	// It is off if Redis does not speak RESP3 or DB is not 0.
 	ClientSideCache bool
 
+	// CountOptional says that requests pass if they cannot be counted, so that
+	// Probe succeeds although Redis refuses to count.
+	CountOptional bool
+
 	// Changed is called with the reason when Redis falls silent, and with nil
 	// when it answers again. Calls do not overlap. Changed may be nil.
 	Changed func(reason error)
@@ -112,7 +116,7 @@ func (o Options) base() *redis.Options {
 		Username:        o.Username,
 		Password:        o.Password,
 		DB:              o.DB,
-		TLSConfig:       o.TLS,
+		Dialer:          o.dialPlain, // TLS included
 		Protocol:        2,
 		DialTimeout:     o.DialTimeout,
 		DialerRetries:   1,
@@ -234,7 +238,12 @@ func (c *Client) Probe(ctx context.Context) error {
 	if err := c.Available(); err != nil {
 		return err
 	}
-	return unavailable(c.prober.ask(context.WithoutCancel(ctx), c.prober.budget))
+	err := c.prober.ask(context.WithoutCancel(ctx), c.prober.budget)
+	var uncounted countError
+	if c.options.CountOptional && replied(err) && errors.As(err, &uncounted) {
+		return nil
+	}
+	return unavailable(err)
 }
 
 // Close closes all connections. If Redis answers, it waits for the commands that

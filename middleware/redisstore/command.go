@@ -37,11 +37,17 @@ func newWindowScript() windowScript { return windowScript{redis.NewScript(window
 func (s windowScript) run(
 	ctx context.Context, process processor, key string, start, seconds int64, ttl time.Duration,
 ) ([]int64, error) {
-	cmd := redis.NewIntSliceCmd(ctx, nameEvalSHA, s.hash, 1, key, start, seconds, ttl.Milliseconds())
-	err := process(ctx, cmd)
+	var cmd *redis.IntSliceCmd
+	send := func(name, script string) error {
+		cmd = redis.NewIntSliceCmd(ctx, name, script, 1, key, start, seconds, ttl.Milliseconds())
+		return process(ctx, cmd)
+	}
+	err := send(nameEvalSHA, s.hash)
+	if wrongServer(err) {
+		err = send(nameEvalSHA, s.hash) // it was not counted
+	}
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		cmd = redis.NewIntSliceCmd(ctx, nameEval, windowLua, 1, key, start, seconds, ttl.Milliseconds())
-		err = process(ctx, cmd)
+		err = send(nameEval, windowLua)
 	}
 	if err != nil {
 		return nil, err

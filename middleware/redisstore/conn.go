@@ -14,7 +14,18 @@ const readGrace = 10 * time.Millisecond
 
 // dial opens a shared connection.
 func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout)
+	return c.options.dial(ctx, network, addr, func(conn *refusableConn) net.Conn {
+		return &heardConn{refusableConn: conn, patience: c.options.Timeout, silence: c.silence}
+	})
+}
+
+// dialPlain opens any other connection.
+func (o Options) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	return o.dial(ctx, network, addr, func(conn *refusableConn) net.Conn { return conn })
+}
+
+func (o Options) dial(ctx context.Context, network, addr string, wrap func(*refusableConn) net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
 	dialer := net.Dialer{KeepAlive: 5 * time.Second}
 	plain, err := dialer.DialContext(ctx, network, addr)
@@ -26,11 +37,11 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		_ = plain.Close() // nothing was sent
 		return nil, errors.New("the connection is not TCP")
 	}
-	conn := &heardConn{TCPConn: tcp, patience: c.options.Timeout, silence: c.silence}
-	if c.options.TLS == nil {
+	conn := wrap(&refusableConn{TCPConn: tcp})
+	if o.TLS == nil {
 		return conn, nil
 	}
-	secured := tls.Client(conn, c.options.TLS)
+	secured := tls.Client(conn, o.TLS)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // nothing was sent
 		return nil, err
@@ -41,7 +52,7 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 // heardConn is a connection whose read timeout is the time without a byte, and
 // not the time for a whole batch: a batch of large records may take longer.
 type heardConn struct {
-	*net.TCPConn
+	*refusableConn
 
 	patience time.Duration
 	silence  *silence
@@ -84,9 +95,9 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 }
 
 func (c *heardConn) readOrLook(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
+	n, err := c.refusableConn.Read(p)
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.again(p, c.TCPConn.Read, c.TCPConn.SetReadDeadline)
+		return c.again(p, c.refusableConn.Read, c.TCPConn.SetReadDeadline)
 	}
 	return n, err
 }
@@ -94,10 +105,10 @@ func (c *heardConn) readOrLook(p []byte) (int, error) {
 // Write implements net.Conn. When the time is up it tries the rest once more,
 // for the same reason as Read does.
 func (c *heardConn) Write(p []byte) (int, error) {
-	n, err := c.TCPConn.Write(p)
+	n, err := c.refusableConn.Write(p)
 	if n < len(p) && errors.Is(err, os.ErrDeadlineExceeded) {
 		var more int
-		more, err = c.again(p[n:], c.TCPConn.Write, c.TCPConn.SetWriteDeadline)
+		more, err = c.again(p[n:], c.refusableConn.Write, c.TCPConn.SetWriteDeadline)
 		n += more
 	}
 	return n, err

@@ -3,6 +3,8 @@ package redisstore
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,5 +45,32 @@ func redact(err error) error {
 	if !replied(err) {
 		return err
 	}
-	return replyError(middleware.Redact(err.Error()))
+	text := err.Error()
+	if kind, _, _ := strings.Cut(text, " "); slices.Contains(fixedReplies(), kind) {
+		// What these say is always the same and quotes nothing. Another apostrophe
+		// keeps "can't" from being taken for the beginning of a quotation.
+		return replyError(strings.ReplaceAll(text, "'", "\u2019"))
+	}
+	return replyError(middleware.Redact(text))
+}
+
+// fixedReplies returns the kinds of error replies whose text does not depend on
+// the command.
+func fixedReplies() []string {
+	return []string{
+		"READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "BUSY", "NOAUTH", "WRONGPASS", "NOREPLICAS",
+	}
+}
+
+// wrongServer reports whether a server refused a command because it is not, or not
+// yet, the master. The command did not run. After a failover a new connection may
+// reach the right server: go-redis v9.23 closes a connection that answered
+// READONLY.
+func wrongServer(err error) bool {
+	for _, kind := range []string{"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"} {
+		if redis.HasErrorPrefix(err, kind) {
+			return true
+		}
+	}
+	return false
 }

@@ -75,9 +75,17 @@ func failed(err error) bool { return err != nil && !replied(err) }
 func (p *prober) askOnce(ctx context.Context, client *redis.Client) error {
 	err := client.Process(ctx, newGetRange(ctx, probeRecord, 1))
 	if err == nil || redis.HasErrorPrefix(err, "WRONGTYPE") {
-		_, err = p.script.run(ctx, client.Process, probeCounter, 0, probeWindow, time.Second)
+		if _, err = p.script.run(ctx, client.Process, probeCounter, 0, probeWindow, time.Second); err != nil {
+			err = countError{err}
+		}
 	}
 	return err
 }
+
+// countError is why the probe's script was not run.
+type countError struct{ error }
+
+// Unwrap returns the cause.
+func (e countError) Unwrap() error { return e.error }
 
 func (p *prober) close() { _ = p.client.Load().Close() } // nothing is buffered

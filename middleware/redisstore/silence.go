@@ -119,6 +119,9 @@ func (s *silence) fall(reason error) {
 	if now.silent != nil || s.closing.Err() != nil {
 		return
 	}
+	if timedOut(reason) {
+		reason = fmt.Errorf("no reply within redis.timeout (%s): %w", s.timeout, reason)
+	}
 	silent := &epoch{silent: fmt.Errorf("it does not answer: %w", redact(reason))}
 	s.epoch.Store(silent)
 	s.fallen()

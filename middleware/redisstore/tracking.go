@@ -138,7 +138,7 @@ func (c *Client) recordFromRedis(ctx context.Context, key string) (string, error
 		switch {
 		case err == nil:
 			return cmd.Val(), nil
-		case attempt > 0, replied(err), errors.Is(err, redis.ErrAutoPipelineQueueFull),
+		case attempt > 0, replied(err) && !wrongServer(err), errors.Is(err, redis.ErrAutoPipelineQueueFull),
 			c.silence.epoch.Load().silent != nil:
 			return "", err
 		}
