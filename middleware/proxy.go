@@ -29,6 +29,7 @@ type ProxyConfig struct {
 type Proxy struct {
 	cfg     ProxyConfig
 	reverse httputil.ReverseProxy
+	open    streams
 }
 
 // NewProxy returns the stage.
@@ -51,9 +52,10 @@ func (*Proxy) Name() string { return StageProxy }
 // forwarding is what Forward shares with the callbacks of httputil. It travels
 // in the request's context.
 type forwarding struct {
-	ex   *Exchange
-	body requestBody
-	err  error // what httputil reported
+	ex     *Exchange
+	body   requestBody
+	err    error         // what httputil reported
+	stream *atomic.Int64 // counts the response while it is relayed; nil if its end is known
 }
 
 type forwardingKey struct{}
@@ -73,11 +75,19 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 		out.Body = &f.body
 	}
 	dropUpgrade(out)
+	defer f.relayed() // also if httputil panics
 	p.reverse.ServeHTTP(w, out)
 	if f.err == nil {
 		return Outcome{Reason: Forwarded}
 	}
 	return Outcome{Reason: forwardReason(ctx, f.err, f.body.err()), Err: RedactError(f.err)}
+}
+
+// relayed counts a stream that has ended.
+func (f *forwarding) relayed() {
+	if f.stream != nil {
+		f.stream.Add(-1)
+	}
 }
 
 // dropUpgrade removes an upgrade to anything but WebSocket from a request, which
@@ -131,7 +141,11 @@ func (p *Proxy) checkResponse(res *http.Response) error {
 	if res.StatusCode < 100 || res.StatusCode > 999 {
 		return errStatus
 	}
-	forwardingOf(res.Request.Context()).ex.Upstream.Status = res.StatusCode
+	f := forwardingOf(res.Request.Context())
+	f.ex.Upstream.Status = res.StatusCode
+	if f.stream = p.open.of(res); f.stream != nil {
+		f.stream.Add(1)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		for _, name := range [...]string{
 			headerRateLimitPolicy, headerRateLimit, headerXLimit, headerXRemaining, headerXReset,
