@@ -55,6 +55,7 @@ type Gateway struct {
 	public   *http.Server    // the pipeline, /health and /ready
 	metrics  *http.Server    // /metrics
 	upstream *lean.Transport // the transport to the backend
+	proxy    *middleware.Proxy
 
 	storeCheck singleflight.Group // concurrent probes share a check of Redis
 	readiness  readiness          // the result of the last check
@@ -107,8 +108,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage) (*middleware.Pipeline, erro
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := g.newProxy()
-	if err != nil {
+	if g.proxy, err = g.newProxy(); err != nil {
 		return nil, err
 	}
 	counter := redisstore.NewCounter(g.redis, time.Duration(g.cfg.RateLimit.Window), nil)
@@ -124,7 +124,7 @@ func (g *Gateway) newPipeline(auth middleware.Stage) (*middleware.Pipeline, erro
 				Counter: counter, FailOpen: g.cfg.RateLimit.OnError == config.OnErrorAllow,
 			}),
 		},
-		Forwarder:     proxy,
+		Forwarder:     g.proxy,
 		Observer:      recorder,
 		TraceID:       telemetry.TraceID,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,

@@ -31,7 +31,8 @@ type Options struct {
 	UseEnv     bool   // TYK_PROX_* override the file
 	Embedded   bool   // run Redis and a backend in the process
 	Stdout     io.Writer
-	Stderr     io.Writer // log lines
+	Stderr     io.Writer        // log lines
+	Hangups    <-chan os.Signal // SIGHUP; may be nil
 }
 
 // Run runs the program until a signal arrives. It returns nil after a clean stop.
@@ -55,6 +56,9 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 	}
 	defer closeLog(ctx, lines)
 	redirectLibraryLogs(logger) // before the libraries are used
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go answerHangups(ctx, o.Hangups, logger)
 	for _, warning := range warnings {
 		logger.Warn(warning)
 	}
@@ -62,6 +66,19 @@ func Run(ctx context.Context, o Options, signals <-chan os.Signal) error {
 		return serveEmbedded(ctx, cfg, logger, o.Stdout, signals)
 	}
 	return serve(ctx, cfg, logger, func(Listeners) error { return nil }, signals)
+}
+
+// answerHangups says at each SIGHUP that settings are not read again. It returns
+// when ctx ends.
+func answerHangups(ctx context.Context, hangups <-chan os.Signal, logger *logrus.Logger) {
+	for {
+		select {
+		case sig := <-hangups:
+			logger.WithField("signal", sig.String()).Warn("nothing to reload yet: restart to change settings")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // closeLog writes the last lines, within logGrace.

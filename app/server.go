@@ -25,6 +25,10 @@ const (
 	handlerPoll  = 5 * time.Millisecond
 )
 
+// streamGrace is how long streams have to end by themselves when nothing else is
+// in flight.
+const streamGrace = 2 * time.Second
+
 // metricsGrace is how long stop waits for a running scrape.
 const metricsGrace = time.Second
 
@@ -139,16 +143,24 @@ func (g *Gateway) stop(ctx context.Context, drainDelay time.Duration, signals <-
 }
 
 // closePublic closes the listener and waits for the requests in flight. After the
-// shutdown timeout it aborts them. Its error has their number.
+// shutdown timeout it aborts them. Its error has their number. Streams are closed
+// soon after the last request has ended, and are no error.
 func (g *Gateway) closePublic(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(ctx, time.Duration(g.cfg.ServerTimeouts.ShutdownTimeout))
 	defer cancel()
+	go g.endAtStreams(grace, cancel)
 	var cut error
-	if err := g.public.Shutdown(grace); err != nil {
+	err := g.public.Shutdown(grace)
+	open := g.proxy.Streams()
+	if err != nil {
 		// Shutdown also waits for connections without a request, which do not count.
-		if n := g.inFlight.Load(); n > 0 {
+		if n := g.inFlight.Load() - open.Endless - open.Unsized - open.Upgraded; n > 0 {
 			cut = fmt.Errorf("requests were cut off (%d): %w", n, err)
 		}
+	}
+	if open != (middleware.OpenStreams{}) {
+		g.log.WithField("streams", open.Endless+open.Unsized).WithField("upgraded", open.Upgraded).
+			Info("closing streams and upgraded connections")
 	}
 	// Requests without a response are answered 503. Streams and upgraded
 	// connections, which Shutdown ignores, are closed.
@@ -156,6 +168,29 @@ func (g *Gateway) closePublic(ctx context.Context) error {
 	g.waitForHandlers()
 	_ = g.public.Close()
 	return cut
+}
+
+// endAtStreams calls end if nothing but endless streams and upgraded connections
+// was in flight for streamGrace. They would use up the rest of the time. It returns
+// when ctx ends.
+func (g *Gateway) endAtStreams(ctx context.Context, end context.CancelFunc) {
+	ticker := time.NewTicker(handlerPoll)
+	defer ticker.Stop()
+	last := time.Now() // when something else was in flight
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			open := g.proxy.Streams()
+			if open.Endless == 0 || g.inFlight.Load() > open.Endless+open.Upgraded {
+				last = now
+			} else if now.Sub(last) >= streamGrace {
+				end()
+				return
+			}
+		}
+	}
 }
 
 // waitForHandlers waits at most handlerGrace until all handlers have returned, so

@@ -29,6 +29,7 @@ type ProxyConfig struct {
 type Proxy struct {
 	cfg     ProxyConfig
 	reverse httputil.ReverseProxy
+	open    streams
 }
 
 // NewProxy returns the stage.
@@ -52,10 +53,11 @@ func (*Proxy) Name() string { return StageProxy }
 // forwarding is what Forward shares with the callbacks of httputil. It travels
 // in the request's context.
 type forwarding struct {
-	ex   *Exchange
-	body requestBody
-	res  *http.Response // for its trailers
-	err  error          // what httputil reported
+	ex     *Exchange
+	body   requestBody
+	res    *http.Response // for its trailers
+	err    error          // what httputil reported
+	stream *atomic.Int64  // counts the response while it is relayed; nil if its end is known
 }
 
 type forwardingKey struct{}
@@ -75,6 +77,7 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 		out.Body = &f.body
 	}
 	dropUpgrade(out)
+	defer f.relayed() // also if httputil panics
 	p.reverse.ServeHTTP(w, out)
 	if f.res != nil && len(f.res.Trailer) > 0 {
 		p.dropOwnTrailers(w.Header(), f.res.Trailer)
@@ -83,6 +86,13 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 		return Outcome{Reason: Forwarded}
 	}
 	return Outcome{Reason: forwardReason(ctx, f.err, f.body.err()), Err: RedactError(f.err)}
+}
+
+// relayed counts a stream that has ended.
+func (f *forwarding) relayed() {
+	if f.stream != nil {
+		f.stream.Add(-1)
+	}
 }
 
 // dropUpgrade removes an upgrade to anything but WebSocket from a request, which
@@ -141,6 +151,9 @@ func (p *Proxy) checkResponse(res *http.Response) error {
 	}
 	f := forwardingOf(res.Request.Context())
 	f.ex.Upstream.Status, f.res = res.StatusCode, res
+	if f.stream = p.open.of(res); f.stream != nil {
+		f.stream.Add(1)
+	}
 	for name := range res.Header {
 		if gatewayOwns(name, p.cfg.TraceIDHeader) {
 			delete(res.Header, name)

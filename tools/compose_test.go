@@ -102,6 +102,11 @@ func TestComposeEveryServiceIsBounded(t *testing.T) {
 		if s.MemLimit == 0 {
 			t.Errorf("%s has no memory limit", name)
 		}
+		if s.Logging == nil {
+			t.Errorf("%s does not bound its log", name)
+		} else if got := s.Logging; got.Driver != "json-file" || got.Options["max-size"] != "10m" || got.Options["max-file"] != "2" {
+			t.Errorf("%s: log driver %q with %v, want json-file with 2 files of 10 MB", name, got.Driver, got.Options)
+		}
 		if s.Restart != "unless-stopped" {
 			t.Errorf("%s: restart %q", name, s.Restart)
 		}

@@ -13,8 +13,7 @@ import (
 // cost Jaeger in resident memory.
 const perTrace = 18 << 10
 
-// A full store leaves a third of the memory to work with, and Go is told of the
-// limit before the kernel enforces it.
+// A full store leaves a third of the memory to work with.
 func TestJaegerFitsItsMemory(t *testing.T) {
 	s := service(t, loadCompose(t), "jaeger")
 	var config struct {
@@ -35,17 +34,34 @@ func TestJaegerFitsItsMemory(t *testing.T) {
 	if store := traces * perTrace; traces == 0 || store > int64(s.MemLimit)*2/3 {
 		t.Errorf("%d traces take %d MiB of %d MiB", traces, store>>20, s.MemLimit>>20)
 	}
-	var limit int64
-	if text := s.Environment["GOMEMLIMIT"]; text != nil {
-		mebibytes, err := strconv.ParseInt(strings.TrimSuffix(*text, "MiB"), 10, 64)
-		if err != nil {
-			t.Errorf("GOMEMLIMIT is %q: %v", *text, err)
+	if limit := goMemLimit(t, s); limit <= traces*perTrace {
+		t.Errorf("GOMEMLIMIT is %d MiB, less than the traces take", limit>>20)
+	}
+}
+
+// Both programs in Go are told of their limit before the kernel enforces it. The
+// space between is for what Go's runtime does not count.
+func TestGoProgramsKnowTheirMemory(t *testing.T) {
+	for _, name := range []string{"gateway", "jaeger"} {
+		s := service(t, loadCompose(t), name)
+		if limit := goMemLimit(t, s); limit < int64(s.MemLimit)*3/4 || limit >= int64(s.MemLimit)*9/10 {
+			t.Errorf("%s: GOMEMLIMIT is %d MiB, mem_limit %d MiB", name, limit>>20, s.MemLimit>>20)
 		}
-		limit = mebibytes << 20
 	}
-	if limit <= traces*perTrace || limit >= int64(s.MemLimit)*9/10 {
-		t.Errorf("GOMEMLIMIT is %d MiB, mem_limit %d MiB", limit>>20, s.MemLimit>>20)
+}
+
+// goMemLimit returns a service's GOMEMLIMIT in bytes, or 0 if it has none.
+func goMemLimit(t *testing.T, s types.ServiceConfig) int64 {
+	t.Helper()
+	text := s.Environment["GOMEMLIMIT"]
+	if text == nil {
+		return 0
 	}
+	mebibytes, err := strconv.ParseInt(strings.TrimSuffix(*text, "MiB"), 10, 64)
+	if err != nil {
+		t.Errorf("%s: GOMEMLIMIT is %q: %v", s.Name, *text, err)
+	}
+	return mebibytes << 20
 }
 
 // Its image declares a volume there. Whoever does not say what it is gets a new,

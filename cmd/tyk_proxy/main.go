@@ -19,13 +19,17 @@ func main() {
 	// The second signal must not be lost while the first one is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+	// They have a channel of their own, so that they cannot displace a stop.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals, hangups))
 }
 
 // run returns the exit code: 0 after a clean stop, 1 after a failure, 2 if the
-// command line is invalid. Each signal on signals starts the stop or ends it.
-func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	o := app.Options{Stdout: stdout, Stderr: stderr}
+// command line is invalid. Each signal on signals starts the stop or ends it. One on
+// hangups asks for the settings to be read again.
+func run(args []string, stdout, stderr io.Writer, signals, hangups <-chan os.Signal) int {
+	o := app.Options{Stdout: stdout, Stderr: stderr, Hangups: hangups}
 	flags := flag.NewFlagSet("tyk_proxy", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.ConfigPath, "config", "", "path to config file")

@@ -13,7 +13,7 @@ import (
 // runFlags calls run with a command line that starts no gateway.
 func runFlags(args ...string) (code int, stdout, stderr string) {
 	var out, errs strings.Builder
-	code = run(args, &out, &errs, nil)
+	code = run(args, &out, &errs, nil, nil)
 	return code, out.String(), errs.String()
 }
 

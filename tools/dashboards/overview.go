@@ -61,7 +61,7 @@ func overviewTraffic() panels {
 			"The dashed line is the objective for 5xx, 0.1 %.", units.PercentUnit,
 			errorShare("5xx"), graph("429", limitedShare())).
 			dashed(from(0.001, "red")).painted(paint{"5xx", "red"}, paint{"429", "yellow"}).AxisSoftMax(0.002),
-		quantiles("Latency", "Quantiles of the duration of requests. The diamonds are single requests: click one for its trace. "+
+		quantiles("Latency", "Quantiles of the duration of requests. "+diamonds+" "+
 			"The dashed line is the objective for 99 of 100 requests, 0.25 s.", p50p95p99(serverDuration)).
 			dashed(from(0.25, "red")),
 		distribution("Latency distribution", "How many requests took how long. Two bands mean two kinds of requests.",

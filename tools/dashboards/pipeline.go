@@ -96,7 +96,7 @@ func pipelineTime() panels {
 			tabled("lastNotNull").
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModePercent).Group("A")),
 		lines("Stage latency p95", "95 of 100 decisions of the stage took less than this. "+
-			"The diamonds are single requests: click one for its trace.", units.Seconds,
+			diamonds, units.Seconds,
 			traced("{{gateway_stage}}", eachStageOrGap(quantile(0.95, ", gateway_stage", stageDuration)))).
 			tabled("lastNotNull", "max"),
 	}

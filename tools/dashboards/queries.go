@@ -101,6 +101,12 @@ func graph(legend, expr string) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().Expr(expr).LegendFormat(legend).Range()
 }
 
+// diamonds says in a panel's description what its exemplars are. Prometheus keeps
+// samples on a volume, Jaeger keeps traces in memory: observability/jaeger/config.yaml
+// says why.
+const diamonds = "The diamonds are single requests: click one for its trace. " +
+	"Jaeger keeps the latest 30,000 traces, and none across a restart: older diamonds lead nowhere."
+
 // traced is a query whose exemplars are shown: diamonds that lead to traces.
 func traced(legend, expr string) *prometheus.DataqueryBuilder {
 	return graph(legend, expr).Exemplar(true)

@@ -63,7 +63,7 @@ func limiterNumbers() panels {
 func rejections() panels {
 	return panels{
 		bars("Rejections of the limiter", "Decisions of the limiter other than allow, per second, by reason. "+
-			"The diamonds are single requests: click one for its trace.", units.RequestsPerSecond,
+			diamonds, units.RequestsPerSecond,
 			traced("{{gateway_reason}}", orZero(sumBy("gateway_reason", rate(decisions, stage("rate_limit"), notAllowed))))).
 			tabled("lastNotNull", "mean", "max").
 			painted(paint{"rate_limited", "yellow"}, paint{"limiter_unavailable", "red"}, paint{"limiter_bypassed", "purple"}).
