@@ -212,9 +212,14 @@ func Reasons() []Reason {
 }
 
 // ReasonsOf returns every reason with which a stage can end, in pipeline order.
+// The token lookup also ends with [TokenExpired], which comes last.
 func ReasonsOf(stage string) []Reason {
-	return slices.DeleteFunc(Reasons(), func(r Reason) bool {
+	of := slices.DeleteFunc(Reasons(), func(r Reason) bool {
 		owner := r.Info().Stage
 		return owner != stage && owner != StageAny
 	})
+	if stage == StageTokenLookup {
+		of = append(of, TokenExpired)
+	}
+	return of
 }

@@ -40,14 +40,15 @@ func labelSets() map[string]int {
 	stages := len(middleware.StageNames())
 	return map[string]int{
 		names.MetricStageDuration: stages * verdicts,
-		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload
-		names.MetricDegraded:      stages,
-		names.MetricUtilization:   1,
-		names.MetricRetryAfter:    1,
-		names.MetricClockOffset:   1,
-		names.MetricTraces:        4,
-		names.MetricSpans:         3,
-		names.MetricLogDropped:    1,
+		// A panic can be any stage's, and an overload; an expired token can be that of two.
+		names.MetricDecisions:   len(middleware.Reasons()) - 2 + 2*stages + 1,
+		names.MetricDegraded:    stages,
+		names.MetricUtilization: 1,
+		names.MetricRetryAfter:  1,
+		names.MetricClockOffset: 1,
+		names.MetricTraces:      4,
+		names.MetricSpans:       3,
+		names.MetricLogDropped:  1,
 		// With a route; refused before there was one; with a route beyond the bound.
 		names.MetricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),
 		names.MetricServerActive:   methods * 2,

@@ -98,15 +98,20 @@ func documentReasons(b *strings.Builder) {
 	b.WriteString("\n## Reasons\n\n| Reason | Stage | Verdict | Status | Log level | Meaning |\n|---|---|---|---|---|---|\n")
 	for _, r := range middleware.Reasons() {
 		info := r.Info()
-		status, stage := "–", info.Stage
+		status, stage := "–", strings.Join(stagesOf(r), ", ")
 		if info.Status != 0 {
 			status = fmt.Sprint(info.Status)
 		}
-		if stage == middleware.StageAny {
+		if info.Stage == middleware.StageAny {
 			stage = "any"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, levelOf(info.Verdict), info.Title)
 	}
+}
+
+// stagesOf returns the stages that can end with a reason.
+func stagesOf(r middleware.Reason) []string {
+	return slices.DeleteFunc(middleware.StageNames(), func(stage string) bool { return !slices.Contains(middleware.ReasonsOf(stage), r) })
 }
 
 // TestStagesHaveSpans checks that no stage is missing in the table of spans.
