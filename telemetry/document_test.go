@@ -71,8 +71,8 @@ func documentSpans(b *strings.Builder) {
 	fmt.Fprintf(b, "\nA denial leaves a span's status unset; a failure sets Error and `error.type`. Library spans carry further\n"+
 		"attributes of their semantic conventions.\n\n## Log line\n\nEach request that reaches a stage has one line, `%s`: debug for "+
 		"allow, info for deny, warning for bypass,\nerror for fail. Lines of the same refusal beyond %d a second are left out "+
-		"and counted in `%s`.\n\n",
-		names.MessageDecision, linesPerSecond, names.AttrSuppressed)
+		"and counted in `%s`\nof the next one, or of a line `%s` if there is no next one within a second.\n\n",
+		names.MessageDecision, linesPerSecond, names.AttrSuppressed, names.MessageSuppressed)
 }
 
 func documentMetrics(b *strings.Builder) {

@@ -11,11 +11,13 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // logged is what these tests read of a log line.
 type logged struct {
 	Level      string  `json:"level"`
+	Message    string  `json:"msg"`
 	Reason     string  `json:"gateway.reason"`
 	Stage      string  `json:"gateway.stage"`
 	Suppressed int     `json:"gateway.log.suppressed"`
@@ -86,7 +88,7 @@ func TestLogFloodAtTheEnd(t *testing.T) {
 	accounted := 0
 	for _, line := range g.logged(t) {
 		accounted += line.Suppressed
-		if line.Duration > 0 {
+		if line.ofRequest(t) {
 			accounted++
 		}
 	}
@@ -109,12 +111,23 @@ func (g *gateway) accounted(t *testing.T, denials int) (lines, accounted int, se
 			}
 			lines++
 			accounted += line.Suppressed
-			if line.Duration > 0 { // a request's line, not a report of what was left out
+			if line.ofRequest(t) {
 				accounted++
 			}
 		}
 	}
 	return lines, accounted, seen
+}
+
+// ofRequest reports whether a line is about a request and not only a count of
+// lines that were left out, which has a message of its own.
+func (l logged) ofRequest(t *testing.T) bool {
+	t.Helper()
+	request := l.Message == names.MessageDecision
+	if request != (l.Duration > 0) || !request && (l.Message != names.MessageSuppressed || l.Suppressed == 0) {
+		t.Errorf("the line is %+v", l)
+	}
+	return request
 }
 
 // The levels are a promise: an operator who reads errors only reads failures.

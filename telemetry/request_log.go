@@ -110,7 +110,7 @@ func (l *requestLog) report(key gateKey, g *gate) {
 		string(names.AttrVerdict):    info.Verdict.String(),
 		string(names.AttrReason):     info.Name,
 		string(names.AttrSuppressed): suppressed,
-	}).Log(levelOf(info.Verdict), names.MessageDecision)
+	}).Log(levelOf(info.Verdict), names.MessageSuppressed)
 }
 
 // fields are a request's line: the same names as on its spans.

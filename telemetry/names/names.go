@@ -22,6 +22,10 @@ const SpanPrefix = "gateway."
 // MessageDecision is the message of a request's log line.
 const MessageDecision = "gateway.decision"
 
+// MessageSuppressed is the message of a line that only counts requests' lines
+// that were left out. It is about no request of its own.
+const MessageSuppressed = "log lines were suppressed"
+
 // Attributes of our own. The first three are closed sets and safe as metric
 // labels; the others are for spans and log lines only.
 const (
