@@ -67,11 +67,11 @@ traffic: ## Send every kind of request to a running gateway: make traffic [ARGS=
 check: ## Run all checks: build, vet, gofmt, lint, vulnerabilities, fuzz, race, tests
 	@bash .ci/run installed
 
-# The second line tests files outside its module, which go test does not see
-# change: hence -count=1.
-test: ## Run all tests
-	$(GO) test $(TESTFLAGS) ./...
-	$(GO_OF_BUILD) $(GO) -C tools test -count=1 $(TESTFLAGS) ./...
+# gotestsum names the tests that were skipped, and why, after all others.
+TEST_FORMAT = $(if $(filter -v,$(TESTFLAGS)),standard-verbose,standard-quiet)
+
+test: ## Run all tests; the end says which were skipped and why
+	@$(GO_OF_BUILD) GO="$(GO)" $(TOOL) gotestsum --format $(TEST_FORMAT) --raw-command -- sh .ci/test $(TESTFLAGS)
 
 # Without observability: its tests start processes, which the detector does not
 # see, and `make test` runs them.

@@ -111,14 +111,25 @@ func TestEmbeddedAcceptsMoreTokens(t *testing.T) {
 	}
 	r.want(r.gateway+"/mine/x", lasting.JWT, http.StatusOK, "")
 	r.want(r.gateway+"/mine/x", short.JWT, http.StatusOK, "")
-	// The short JWT is valid within the leeway, but its record has expired.
+	// Within the leeway the short JWT is still valid, but its record has expired.
 	deadline := time.Now().Add(4 * time.Second)
-	for r.get(r.gateway+"/mine/x", short.JWT).reason != "token_unknown" {
+	for r.get(r.gateway+"/mine/x", short.JWT).reason != "token_expired" {
 		if time.Now().After(deadline) {
-			t.Fatal("a record with a TTL of 2 s has not expired")
+			t.Fatal("a token that has expired is not reported as expired")
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	// Without a record it is still one that has expired.
+	if err := client.PExpire(t.Context(), short.StorageKey, 100*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(4 * time.Second); client.Exists(t.Context(), short.StorageKey).Val() != 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a record outlives its TTL")
+		}
+	}
+	time.Sleep(300 * time.Millisecond) // until the gateway has been told
+	r.want(r.gateway+"/mine/x", short.JWT, http.StatusUnauthorized, "token_expired")
 	r.want(r.gateway+"/mine/x", lasting.JWT, http.StatusOK, "")
 }
 

@@ -164,6 +164,7 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		Upstream:      target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		Transport:     instrumented,
+		Pseudonym:     pseudonym(g.cfg),
 	}), nil
 }
 

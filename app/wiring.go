@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -102,6 +103,17 @@ func keyIDSecret(cfg config.Config) []byte {
 	random := make([]byte, sha256.Size)
 	_, _ = rand.Read(random) // crypto/rand.Read never returns an error
 	return random
+}
+
+// pseudonym names the gateway in the Via field. Gateways with the same secret and
+// the same backend share it, because a loop may lead through several of them: a
+// target_host that is their own load balancer. It differs from that of a gateway
+// in front of another one, which forwards to another host and is no loop. A
+// backend cannot learn the host's name from it.
+func pseudonym(cfg config.Config) string {
+	mac := hmac.New(sha256.New, keyIDSecret(cfg))
+	mac.Write([]byte("tyk_proxy Via " + cfg.Application.TargetHost))
+	return "tyk_proxy-" + hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
 // parseNetworks parses CIDRs and single addresses.

@@ -21,6 +21,10 @@ type ProxyConfig struct {
 	Transport http.RoundTripper // must set Response.Request, and not add an Accept-Encoding
 	// TraceIDHeader is the pipeline's. An upstream cannot set it.
 	TraceIDHeader string
+	// Pseudonym names this gateway in the Via field of what it forwards (RFC 9110
+	// §7.6.3). A request that already carries it is refused: the upstream leads
+	// back here. "" sends no Via.
+	Pseudonym string
 }
 
 // Proxy is the last stage: it forwards the request to the one configured
@@ -28,6 +32,7 @@ type ProxyConfig struct {
 // upgrades included. Nothing in a request can choose another upstream.
 type Proxy struct {
 	cfg     ProxyConfig
+	via     via
 	reverse httputil.ReverseProxy
 	open    streams
 }
@@ -35,7 +40,7 @@ type Proxy struct {
 // NewProxy returns the stage.
 func NewProxy(cfg ProxyConfig) *Proxy {
 	cfg.TraceIDHeader = http.CanonicalHeaderKey(cfg.TraceIDHeader)
-	p := &Proxy{cfg: cfg}
+	p := &Proxy{cfg: cfg, via: newVia(cfg.Pseudonym)}
 	p.reverse = httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      cfg.Transport,
@@ -70,6 +75,9 @@ func forwardingOf(ctx context.Context) *forwarding {
 // Forward implements [Forwarder]. If the response breaks off after its status
 // was sent, it panics with http.ErrAbortHandler, as httputil does.
 func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
+	if p.via.passed(ex.Request.Header) {
+		return Outcome{Reason: LoopDetected, Err: errLoop}
+	}
 	f := &forwarding{ex: ex}
 	out := ex.Request.WithContext(context.WithValue(ctx, forwardingKey{}, f))
 	if ex.Request.Body != nil && ex.Request.Body != http.NoBody {
@@ -117,6 +125,7 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	// the parameters that it cannot parse.
 	out.URL.RawQuery = pr.In.URL.RawQuery
 	forwardedHeaders(pr)
+	p.via.add(pr)
 }
 
 // forwardedHeaders tells the upstream where the request came from. The fields

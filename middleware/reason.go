@@ -95,6 +95,7 @@ const (
 	UpstreamTimeout
 	UpstreamInvalid
 	UpstreamAborted
+	LoopDetected
 	ClientCanceled
 	ShuttingDown
 
@@ -159,6 +160,7 @@ var reasons = [reasonCount]ReasonInfo{
 	UpstreamTimeout:     fail(StageProxy, 504, "upstream_timeout", "The upstream did not answer in time."),
 	UpstreamInvalid:     fail(StageProxy, 502, "upstream_invalid", "The upstream's answer could not be used."),
 	UpstreamAborted:     fail(StageProxy, 502, "upstream_aborted", "The upstream broke off before its response was complete."),
+	LoopDetected:        fail(StageProxy, 508, "loop_detected", "The request came back to the gateway that forwarded it."),
 	ClientCanceled:      deny(StageProxy, StatusClientClosedRequest, "client_canceled", "The client went away before it was answered."),
 
 	ShuttingDown: fail(StageProxy, 503, "shutting_down", "The gateway is shutting down."),
@@ -212,9 +214,14 @@ func Reasons() []Reason {
 }
 
 // ReasonsOf returns every reason with which a stage can end, in pipeline order.
+// The token lookup also ends with [TokenExpired], which comes last.
 func ReasonsOf(stage string) []Reason {
-	return slices.DeleteFunc(Reasons(), func(r Reason) bool {
+	of := slices.DeleteFunc(Reasons(), func(r Reason) bool {
 		owner := r.Info().Stage
 		return owner != stage && owner != StageAny
 	})
+	if stage == StageTokenLookup {
+		of = append(of, TokenExpired)
+	}
+	return of
 }

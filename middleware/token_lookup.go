@@ -52,7 +52,7 @@ func (l *TokenLookup) Check(ctx context.Context, ex *Exchange) Outcome {
 	record, err := l.store.Lookup(ctx, ex.Claims.APIKey)
 	switch {
 	case errors.Is(err, ErrTokenUnknown):
-		return Outcome{Reason: TokenUnknown}
+		return Outcome{Reason: l.unlessExpired(ex, TokenUnknown)}
 	case errors.Is(err, ErrRecordInvalid):
 		return Outcome{Reason: RecordInvalid, Err: err}
 	case errors.Is(err, ErrOverloaded):
@@ -60,8 +60,18 @@ func (l *TokenLookup) Check(ctx context.Context, ex *Exchange) Outcome {
 	case err != nil:
 		return Outcome{Reason: StoreUnavailable, Err: err}
 	case !l.now().Before(record.ExpiresAt):
-		return Outcome{Reason: RecordExpired}
+		return Outcome{Reason: l.unlessExpired(ex, RecordExpired)}
 	}
 	ex.Record = record
 	return Outcome{Reason: TokenFound}
+}
+
+// unlessExpired returns reason, or [TokenExpired] if the token has expired too.
+// Auth forgives a clock difference, and meanwhile the record ends as well: a
+// client that is told that its token is unknown would not know to renew it.
+func (l *TokenLookup) unlessExpired(ex *Exchange, reason Reason) Reason {
+	if exp := ex.Claims.ExpiresAt; !exp.IsZero() && !l.now().Before(exp) {
+		return TokenExpired
+	}
+	return reason
 }

@@ -33,6 +33,32 @@ func lookupRows() []lookupRow {
 	}
 }
 
+// Within the leeway of auth, a token that has expired is called so, also if its
+// record has gone or expired. Without exp, and before it, the record decides.
+func TestTokenLookupWithinLeeway(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		expires time.Time // of the token
+		record  *Record
+		err     error
+		want    Reason
+	}{
+		{"no record", epoch, nil, ErrTokenUnknown, TokenExpired},
+		{"no record, long since", epoch.Add(-time.Minute), nil, ErrTokenUnknown, TokenExpired},
+		{"record expired", epoch, &Record{ExpiresAt: epoch}, nil, TokenExpired},
+		{"record current", epoch, &Record{ExpiresAt: epoch.Add(time.Minute)}, nil, TokenFound},
+		{"record unreadable", epoch, nil, ErrRecordInvalid, RecordInvalid},
+		{"no record, token current", epoch.Add(1), nil, ErrTokenUnknown, TokenUnknown},
+		{"record expired, token current", epoch.Add(1), &Record{ExpiresAt: epoch}, nil, RecordExpired},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			store := lookupFunc(func(context.Context, string) (*Record, error) { return row.record, row.err })
+			ex := &Exchange{Claims: Claims{APIKey: testKey, ExpiresAt: row.expires}}
+			checkReason(t, NewTokenLookup(store, fixed).Check(t.Context(), ex), row.want)
+		})
+	}
+}
+
 func TestTokenLookup(t *testing.T) {
 	for _, row := range lookupRows() {
 		t.Run(row.name, func(t *testing.T) {

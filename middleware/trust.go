@@ -2,8 +2,11 @@ package middleware
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/http/httputil"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -138,4 +141,40 @@ func ClientAddress(networks []netip.Prefix, r *http.Request) string {
 		client, rest = before.Unmap(), rest[:max(comma, 0)]
 	}
 	return client.String()
+}
+
+var errLoop = errors.New("the upstream leads back to this gateway")
+
+// via is what a gateway writes into the Via field. The zero value writes nothing.
+type via struct {
+	pseudonym string
+	own       [2][]string // by the minor version of HTTP/1; shared, so that a request does not allocate it
+}
+
+func newVia(pseudonym string) via {
+	if pseudonym == "" {
+		return via{}
+	}
+	return via{pseudonym, [2][]string{{"1.0 " + pseudonym}, {"1.1 " + pseudonym}}}
+}
+
+// passed reports whether a request was forwarded by this gateway before.
+func (v via) passed(h http.Header) bool {
+	return v.pseudonym != "" && slices.ContainsFunc(h["Via"], func(line string) bool { return strings.Contains(line, v.pseudonym) })
+}
+
+// add adds this gateway to those that a request has passed. The client's list
+// stays also if its Connection field names Via.
+func (v via) add(pr *httputil.ProxyRequest) {
+	if v.pseudonym == "" {
+		return
+	}
+	own := v.own[1]
+	if !pr.In.ProtoAtLeast(1, 1) {
+		own = v.own[0]
+	}
+	if prior := pr.In.Header["Via"]; len(prior) > 0 {
+		own = []string{strings.Join(prior, ", ") + ", " + own[0]}
+	}
+	pr.Out.Header["Via"] = own
 }

@@ -110,7 +110,7 @@ func (l *accessLog) report(key gateKey, g *gate) {
 		string(names.AttrVerdict):    info.Verdict.String(),
 		string(names.AttrReason):     info.Name,
 		string(names.AttrSuppressed): suppressed,
-	}).Log(levelOf(info.Verdict), names.MessageDecision)
+	}).Log(levelOf(info.Verdict), names.MessageSuppressed)
 }
 
 // fields returns the fields of a request's line. They have the names of the

@@ -11,11 +11,13 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"tyk_proxy/middleware"
+	"tyk_proxy/telemetry/names"
 )
 
 // logged has the fields of a log line that the tests use.
 type logged struct {
 	Level      string  `json:"level"`
+	Message    string  `json:"msg"`
 	Reason     string  `json:"gateway.reason"`
 	Stage      string  `json:"gateway.stage"`
 	Suppressed int     `json:"gateway.log.suppressed"`
@@ -86,7 +88,7 @@ func TestFlushReportsOmittedLines(t *testing.T) {
 	accounted := 0
 	for _, line := range g.logged(t) {
 		accounted += line.Suppressed
-		if line.Duration > 0 {
+		if line.ofRequest(t) {
 			accounted++
 		}
 	}
@@ -109,12 +111,23 @@ func (g *gateway) accounted(t *testing.T, denials int) (lines, accounted int, se
 			}
 			lines++
 			accounted += line.Suppressed
-			if line.Duration > 0 { // a request's line, not a report of what was left out
+			if line.ofRequest(t) {
 				accounted++
 			}
 		}
 	}
 	return lines, accounted, seen
+}
+
+// ofRequest reports whether a line is about a request and not only a count of
+// lines that were left out, which has a message of its own.
+func (l logged) ofRequest(t *testing.T) bool {
+	t.Helper()
+	request := l.Message == names.MessageDecision
+	if request != (l.Duration > 0) || !request && (l.Message != names.MessageSuppressed || l.Suppressed == 0) {
+		t.Errorf("the line is %+v", l)
+	}
+	return request
 }
 
 // An operator who filters by level error must see failures only.

@@ -22,7 +22,7 @@ import (
 const (
 	methods    = 10 // nine known, and _OTHER
 	forwarded  = 7  // methods that reach a backend
-	refusals   = 11 // statuses of the gateway's own: 400 401 403 405 408 429 499 500 502 503 504
+	refusals   = 12 // statuses of the gateway's own: 400 401 403 405 408 429 499 500 502 503 504 508
 	answers    = 9  // statuses of the backend's that this test knows; a real one has some twenty
 	goErrors   = 10 // error.type of a request that got no answer
 	verdicts   = 4
@@ -40,7 +40,7 @@ func labelSets() map[string]int {
 	stages := len(middleware.StageNames())
 	return map[string]int{
 		names.MetricStageDuration: stages * verdicts,
-		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages, // a panic can be any stage's, and an overload
+		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages + 1, // a panic and an overload can be any stage's, an expired token that of two
 		names.MetricDegraded:      stages,
 		names.MetricUtilization:   1,
 		names.MetricRetryAfter:    1,

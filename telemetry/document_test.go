@@ -72,8 +72,8 @@ func documentSpans(b *strings.Builder) {
 	fmt.Fprintf(b, "\nA denial leaves a span's status unset; a failure sets Error and `error.type`. Library spans carry further\n"+
 		"attributes of their semantic conventions.\n\n## Log line\n\nEach request that reaches a stage has one line, `%s`: debug for "+
 		"allow, info for deny, warning for bypass,\nerror for fail. Lines of the same refusal beyond %d a second are left out "+
-		"and counted in `%s`.\n\n",
-		names.MessageDecision, linesPerSecond, names.AttrSuppressed)
+		"and counted in `%s`\nof the next one, or of a line `%s` if there is no next one within a second.\n\n",
+		names.MessageDecision, linesPerSecond, names.AttrSuppressed, names.MessageSuppressed)
 }
 
 func documentMetrics(b *strings.Builder) {
@@ -99,15 +99,20 @@ func documentReasons(b *strings.Builder) {
 	b.WriteString("\n## Reasons\n\n| Reason | Stage | Verdict | Status | Log level | Meaning |\n|---|---|---|---|---|---|\n")
 	for _, r := range middleware.Reasons() {
 		info := r.Info()
-		status, stage := "–", info.Stage
+		status, stage := "–", strings.Join(stagesOf(r), ", ")
 		if info.Status != 0 {
 			status = fmt.Sprint(info.Status)
 		}
-		if stage == middleware.StageAny {
+		if info.Stage == middleware.StageAny {
 			stage = "any"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", info.Name, stage, info.Verdict, status, levelOf(info.Verdict), info.Title)
 	}
+}
+
+// stagesOf returns the stages that can end with a reason.
+func stagesOf(r middleware.Reason) []string {
+	return slices.DeleteFunc(middleware.StageNames(), func(stage string) bool { return !slices.Contains(middleware.ReasonsOf(stage), r) })
 }
 
 // TestStagesHaveSpans checks that no stage is missing in the table of spans.

@@ -14,9 +14,9 @@ import "strings"
 // caller to log, and on failure an *Error with every fault of one phase.
 func Load(path string, useEnv bool) (Config, []string, error) { return load(path, useEnv, true) }
 
-// LoadValues is Load without a look at the files that the configuration names,
-// for those who talk to a running gateway, which has read them: a key that is
-// just being replaced on disk does not make it unhealthy.
+// LoadValues is Load without a look at this machine, its files and its
+// addresses, for those who talk to a running gateway, perhaps on another machine:
+// a key that is just being replaced on disk does not make it unhealthy.
 func LoadValues(path string, useEnv bool) (Config, error) {
 	cfg, _, err := load(path, useEnv, false)
 	return cfg, err
@@ -58,6 +58,7 @@ func (l *loader) judge(files bool) (Config, []string, error) {
 		l.judgeValues()
 		if files {
 			l.judgeFiles()
+			l.judgeOwnAddress()
 		}
 	}
 	if len(l.faults) > 0 {

@@ -23,6 +23,10 @@ const apiKeyBytes = 16
 // minSecretBytes is the least length of an HS256 key (RFC 7518 §3.2).
 const minSecretBytes = 32
 
+// recordGrace is how long a record outlives its token: the largest leeway that a
+// gateway can be given. Otherwise a token that has just expired would be unknown.
+const recordGrace = 60 * time.Second
+
 // DefaultRoutes returns the routes of a token for which no routes were chosen.
 func DefaultRoutes() []string { return []string{"/api/v1/test", "/api/v1/test2"} }
 
@@ -50,7 +54,7 @@ type Request struct {
 	Secret string        // signs the JWT with HS256
 	Limit  int64         // requests per window
 	Routes []string      // rules, see middleware.ParseRoute
-	TTL    time.Duration // life of the JWT and of the record; fractions of a second are dropped
+	TTL    time.Duration // life of the JWT; fractions of a second are dropped
 	Now    time.Time
 }
 
@@ -120,7 +124,7 @@ func New(ctx context.Context, client redis.UniversalClient, r Request) (Token, e
 		return Token{}, err
 	}
 	key := r.Prefix + record.APIKey
-	if err := client.Set(ctx, key, text, expires.Sub(issued)).Err(); err != nil {
+	if err := client.Set(ctx, key, text, expires.Sub(issued)+recordGrace).Err(); err != nil {
 		return Token{}, fmt.Errorf("writing the record to Redis: %w", middleware.RedactError(err))
 	}
 	return Token{APIKey: record.APIKey, StorageKey: key, JWT: signed, ExpiresAt: expires, Routes: r.Routes}, nil

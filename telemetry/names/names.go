@@ -21,6 +21,10 @@ const SpanPrefix = "gateway."
 // MessageDecision is the message of a request's log line.
 const MessageDecision = "gateway.decision"
 
+// MessageSuppressed is the message of a line that only counts requests' lines
+// that were left out. It is about no request of its own.
+const MessageSuppressed = "log lines were suppressed"
+
 // The gateway's own attributes. The first three have few values and may be metric
 // labels. The others are for spans and log lines only.
 const (

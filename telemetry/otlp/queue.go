@@ -77,6 +77,8 @@ type countedExporter struct {
 	mu         sync.Mutex
 	reported   time.Time
 	unreported map[string]int // by fate
+	cause      error          // of the last loss
+	waiting    *time.Timer    // until what is unreported may be reported; nil if nothing is
 }
 
 // ExportSpans implements sdktrace.SpanExporter.
@@ -100,11 +102,39 @@ func (e *countedExporter) lost(fate string, spans int, cause error) {
 		e.unreported = make(map[string]int)
 	}
 	e.unreported[fate] += spans
-	if time.Since(e.reported) < reportEvery {
+	e.cause = cause
+	if e.waiting != nil {
 		return
 	}
+	if wait := reportEvery - time.Since(e.reported); wait > 0 {
+		// There may be no later loss that reports this one.
+		e.waiting = time.AfterFunc(wait, e.complain)
+		return
+	}
+	e.report()
+}
+
+// complain reports what was lost since the last report, if anything.
+func (e *countedExporter) complain() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.waiting != nil {
+		e.waiting.Stop()
+		e.waiting = nil
+		e.report()
+	}
+}
+
+// report needs the lock.
+func (e *countedExporter) report() {
 	otel.Handle(fmt.Errorf("spans were not exported (%d failed, %d dropped): %w",
-		e.unreported[names.FateFailed], e.unreported[names.FateDropped], cause))
+		e.unreported[names.FateFailed], e.unreported[names.FateDropped], e.cause))
 	e.reported = time.Now()
 	clear(e.unreported)
+}
+
+// Shutdown implements sdktrace.SpanExporter.
+func (e *countedExporter) Shutdown(ctx context.Context) error {
+	e.complain()
+	return e.SpanExporter.Shutdown(ctx)
 }

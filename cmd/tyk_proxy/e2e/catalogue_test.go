@@ -61,7 +61,7 @@ func observe(t *testing.T) reality {
 	r.spans = spans.spans
 	for line := range strings.Lines(p.stderr.String()) {
 		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) == nil && fields["msg"] == names.MessageDecision {
+		if json.Unmarshal([]byte(line), &fields) == nil && (fields["msg"] == names.MessageDecision || fields["msg"] == names.MessageSuppressed) {
 			r.lines = append(r.lines, fields)
 		}
 	}
