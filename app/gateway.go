@@ -160,6 +160,7 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		Upstream:      target,
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		Transport:     instrumented,
+		MaxBodyBytes:  int64(g.cfg.Application.MaxBodyBytes),
 	}), nil
 }
 

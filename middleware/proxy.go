@@ -21,6 +21,8 @@ type ProxyConfig struct {
 	Transport http.RoundTripper // must set Response.Request, and not add an Accept-Encoding
 	// TraceIDHeader is the pipeline's. An upstream cannot set it.
 	TraceIDHeader string
+	// MaxBodyBytes bounds a request's body; 0 means that there is no limit.
+	MaxBodyBytes int64
 }
 
 // Proxy is the last stage: it forwards the request to the one configured
@@ -68,10 +70,17 @@ func forwardingOf(ctx context.Context) *forwarding {
 // Forward implements [Forwarder]. If the response breaks off after its status
 // was sent, it panics with http.ErrAbortHandler, as httputil does.
 func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange) Outcome {
+	limit := p.cfg.MaxBodyBytes
+	if limit > 0 && ex.Request.ContentLength > limit {
+		return Outcome{Reason: RequestBodyTooLarge, Err: &http.MaxBytesError{Limit: limit}}
+	}
 	f := &forwarding{ex: ex}
 	out := ex.Request.WithContext(context.WithValue(ctx, forwardingKey{}, f))
 	if ex.Request.Body != nil && ex.Request.Body != http.NoBody {
 		f.body.ReadCloser = ex.Request.Body
+		if limit > 0 {
+			f.body.ReadCloser = http.MaxBytesReader(w, ex.Request.Body, limit)
+		}
 		out.Body = &f.body
 	}
 	dropUpgrade(out)
@@ -179,11 +188,14 @@ var ErrShuttingDown = errors.New("the gateway is shutting down")
 // went away or its body could not be read, else the upstream's.
 func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	var timeout net.Error
+	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(context.Cause(ctx), ErrShuttingDown):
 		return ShuttingDown
 	case bodyErr != nil && errors.As(bodyErr, &timeout) && timeout.Timeout():
 		return RequestBodyTimeout
+	case errors.As(bodyErr, &tooLarge):
+		return RequestBodyTooLarge
 	case errors.Is(bodyErr, io.ErrUnexpectedEOF):
 		// The client closed its half of the connection before its body was
 		// complete. net/http cancels the context, but the client may still read.
