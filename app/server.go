@@ -181,6 +181,7 @@ func (g *Gateway) tracked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.inFlight.Add(1)
 		defer g.inFlight.Add(-1)
+		middleware.CloseAfter(w, r)
 		// An upgraded connection is closed at the end; "close" beside the upgrade's
 		// own Connection header would contradict it.
 		if g.draining.Load() && r.Header.Get("Upgrade") == "" {

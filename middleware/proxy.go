@@ -84,6 +84,10 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 		out.Body = &f.body
 	}
 	dropUpgrade(out)
+	if !out.ProtoAtLeast(1, 1) && len(out.Header["Expect"]) > 0 {
+		out.Header = out.Header.Clone()
+		delete(out.Header, "Expect") // it has no meaning in HTTP/1.0 (RFC 9110 §10.1.1)
+	}
 	p.reverse.ServeHTTP(w, out)
 	if f.res != nil && len(f.res.Trailer) > 0 {
 		p.dropOwnTrailers(w.Header(), f.res.Trailer)
@@ -96,9 +100,12 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 
 // dropUpgrade removes an upgrade to anything but WebSocket from a request, which
 // RFC 9110 §7.8 allows: an upgrade to h2c would open a connection on which
-// requests pass unchecked.
+// requests pass unchecked. HTTP/1.0 has no upgrades, and WebSocket begins with a
+// GET (RFC 6455 §4.1).
 func dropUpgrade(r *http.Request) {
-	if upgrade := r.Header["Upgrade"]; len(upgrade) == 0 || strings.EqualFold(upgrade[0], "websocket") {
+	upgrade := r.Header["Upgrade"]
+	if len(upgrade) == 0 ||
+		strings.EqualFold(upgrade[0], "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) {
 		return
 	}
 	r.Header = r.Header.Clone() // the client's own request stays as it is

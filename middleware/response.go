@@ -111,9 +111,21 @@ func (w *responseWriter) WriteHeader(status int) {
 		w.extendDeadline() // a late response may have no body that does
 	}
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		if !w.ex.Request.ProtoAtLeast(1, 1) {
+			return // HTTP/1.0 has no interim responses (RFC 9110 §15.2)
+		}
 		w.cleanInterim()
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// CloseAfter makes the server close the connection after the response if the end
+// of the request is in doubt. net/http ignores Transfer-Encoding in HTTP/1.0 and
+// would read the bytes of such a body as the next request (RFC 9112 §6.1).
+func CloseAfter(w http.ResponseWriter, r *http.Request) {
+	if !r.ProtoAtLeast(1, 1) {
+		w.Header()["Connection"] = []string{"close"}
+	}
 }
 
 // cleanInterim removes from an interim response what only the gateway may set and
