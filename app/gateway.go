@@ -187,6 +187,7 @@ func (g *Gateway) newServers(ctx context.Context, pipeline http.Handler) error {
 		// "OPTIONS *" is judged like every other request, not answered by net/http.
 		DisableGeneralOptionsHandler: true,
 
+		ConnContext: withWatch,
 		BaseContext: func(net.Listener) context.Context { return base },
 		ErrorLog:    log.New(logWriter{g.log}, "", 0),
 	}

@@ -131,6 +131,10 @@ func (a *Auth) Check(_ context.Context, ex *Exchange) Outcome {
 	if tooMany(ex.Request.Header) {
 		return Outcome{Reason: HeadersTooMany}
 	}
+	// net/http refuses a missing Host, but not an empty one (RFC 9112 §3.2).
+	if ex.Request.Host == "" && ex.Request.ProtoAtLeast(1, 1) {
+		return Outcome{Reason: HostMissing}
+	}
 	token, reason := ParseBearer(ex.Request.Header["Authorization"], a.maxBytes)
 	if reason != ReasonNone {
 		return Outcome{Reason: reason}

@@ -69,7 +69,7 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	g.journal = pipeline.Observer.(*journal)
 	handler := TrustBoundary(trusted, NewPipeline(pipeline))
 	g.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		CloseAfter(w, r) // as the gateway's server does
+		CloseAfter(w, r, false) // as the gateway's server does
 		handler.ServeHTTP(w, r)
 	})
 	g.Start()

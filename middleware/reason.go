@@ -62,6 +62,7 @@ const (
 
 	Authenticated
 	HeadersTooMany
+	HostMissing
 	CredentialsMissing
 	CredentialsAmbiguous
 	TokenTooLarge
@@ -127,6 +128,7 @@ type ReasonInfo struct {
 var reasons = [reasonCount]ReasonInfo{
 	Authenticated:        allow(StageAuth, "authenticated", "The token's signature and claims are valid."),
 	HeadersTooMany:       deny(StageAuth, 431, "headers_too_many", "The request has more header fields than this gateway accepts."),
+	HostMissing:          deny(StageAuth, 400, "host_missing", "The request's Host header field is empty."),
 	CredentialsMissing:   badHeader("", "credentials_missing", "The request carries no bearer token."),
 	CredentialsAmbiguous: badHeader("invalid_request", "credentials_ambiguous", "The request carries more than one Authorization header."),
 	TokenTooLarge:        badToken(StageAuth, "token_too_large", "The bearer token is larger than this gateway accepts."),

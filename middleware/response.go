@@ -121,9 +121,10 @@ func (w *responseWriter) WriteHeader(status int) {
 
 // CloseAfter makes the server close the connection after the response if the end
 // of the request is in doubt. net/http ignores Transfer-Encoding in HTTP/1.0 and
-// would read the bytes of such a body as the next request (RFC 9112 §6.1).
-func CloseAfter(w http.ResponseWriter, r *http.Request) {
-	if !r.ProtoAtLeast(1, 1) {
+// would read the bytes of such a body as the next request (RFC 9112 §6.1). twoLengths
+// says that the request had a Content-Length beside a Transfer-Encoding.
+func CloseAfter(w http.ResponseWriter, r *http.Request, twoLengths bool) {
+	if twoLengths || !r.ProtoAtLeast(1, 1) {
 		w.Header()["Connection"] = []string{"close"}
 	}
 }
