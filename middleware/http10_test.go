@@ -53,7 +53,8 @@ func TestHTTP10HasNoInterimResponses(t *testing.T) {
 
 // TestUpgradeNeedsGET checks that only a GET of HTTP/1.1 is forwarded as an upgrade.
 func TestUpgradeNeedsGET(t *testing.T) {
-	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 	for _, line := range []string{
 		"GET /x HTTP/1.0", "HEAD /x HTTP/1.1", "POST /x HTTP/1.1", "PUT /x HTTP/1.1", "DELETE /x HTTP/1.1", "OPTIONS /x HTTP/1.1",
 	} {
