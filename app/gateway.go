@@ -165,6 +165,7 @@ func (g *Gateway) newProxy() (*middleware.Proxy, error) {
 		TraceIDHeader: g.cfg.Telemetry.TraceIDHeader,
 		Transport:     instrumented,
 		Pseudonym:     pseudonym(g.cfg),
+		MaxBodyBytes:  int64(g.cfg.Application.MaxBodyBytes),
 	}), nil
 }
 
@@ -192,6 +193,7 @@ func (g *Gateway) newServers(ctx context.Context, handler http.Handler) error {
 		// The pipeline must also decide about "OPTIONS *".
 		DisableGeneralOptionsHandler: true,
 
+		ConnContext: withWatch,
 		BaseContext: func(net.Listener) context.Context { return base },
 		ErrorLog:    log.New(logWriter{g.log}, "", 0),
 	}

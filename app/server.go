@@ -73,7 +73,7 @@ func (g *Gateway) Run(ctx context.Context, listeners Listeners, signals <-chan o
 	failed := make(chan error, 2) // has room for both servers, so that none blocks
 	var serving sync.WaitGroup
 	defer serving.Wait() // a listener is closed when its Serve has returned
-	serving.Go(func() { failed <- g.public.Serve(listeners.Public) })
+	serving.Go(func() { failed <- g.public.Serve(watchedListener{listeners.Public}) })
 	serving.Go(func() { failed <- g.serveMetrics(listeners.Metrics) })
 	g.log.WithField("gateway", listeners.Public.Addr().String()).
 		WithField("metrics", listeners.Metrics.Addr().String()).
@@ -220,6 +220,7 @@ func (g *Gateway) tracked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.inFlight.Add(1)
 		defer g.inFlight.Add(-1)
+		middleware.CloseAfter(w, r, lengthInDoubt(r))
 		// An upgrade needs "Connection: Upgrade". Its connection is closed at the end.
 		if g.draining.Load() && r.Header.Get("Upgrade") == "" {
 			w.Header().Set("Connection", "close")

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -111,8 +112,29 @@ func NewAuth(cfg AuthConfig) *Auth {
 // Name implements [Stage].
 func (*Auth) Name() string { return StageAuth }
 
+// maxHeaderFields bounds the header fields of a request, Host not counted. The
+// server bounds their size; backends have limits for their number, too, and some
+// take time for each.
+const maxHeaderFields = 100
+
+// tooMany reports whether a header has more than [maxHeaderFields] fields.
+func tooMany(h http.Header) bool {
+	fields := 0
+	for _, values := range h {
+		fields += len(values)
+	}
+	return fields > maxHeaderFields
+}
+
 // Check implements [Stage].
 func (a *Auth) Check(_ context.Context, ex *Exchange) Outcome {
+	if tooMany(ex.Request.Header) {
+		return Outcome{Reason: HeadersTooMany}
+	}
+	// net/http refuses a missing Host, but not an empty one (RFC 9112 §3.2).
+	if ex.Request.Host == "" && ex.Request.ProtoAtLeast(1, 1) {
+		return Outcome{Reason: HostMissing}
+	}
 	token, reason := ParseBearer(ex.Request.Header["Authorization"], a.maxBytes)
 	if reason != ReasonNone {
 		return Outcome{Reason: reason}

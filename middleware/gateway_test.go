@@ -67,7 +67,11 @@ func newGateway(t *testing.T, target string, change func(gatewayConfig)) *gatewa
 	}
 	pipeline.Forwarder = NewProxy(proxy)
 	g.journal = pipeline.Observer.(*journal)
-	g.Config.Handler = TrustBoundary(trusted, NewPipeline(pipeline))
+	handler := TrustBoundary(trusted, NewPipeline(pipeline))
+	g.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		CloseAfter(w, r, false) // as the gateway's server does
+		handler.ServeHTTP(w, r)
+	})
 	g.Start()
 	t.Cleanup(g.Close)
 	g.addr = g.Listener.Addr().String()

@@ -29,6 +29,10 @@ func TestCanonicalPathAccepts(t *testing.T) {
 		{"/a;x=1", "/a;x=1", "/a;x=1"},
 		{"/a%3bx", "/a;x", "/a%3Bx"},
 		{"/...", "/...", "/..."},
+		{"/%20a/.%20b", "/ a/. b", "/%20a/.%20b"},
+		{"/%EF%BC%8Ea/b%E2%80%8B", "/．a/b\u200b", "/%EF%BC%8Ea/b%E2%80%8B"},
+		{"/100%EF%BC%85/x", "/100％/x", "/100%EF%BC%85/x"},
+		{"/%E3%80%82x", "/。x", "/%E3%80%82x"},
 		{"/.well-known/x", "/.well-known/x", "/.well-known/x"},
 		{"/a..b/..c/d..", "/a..b/..c/d..", "/a..b/..c/d.."},
 		{"/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,="},
@@ -56,6 +60,14 @@ func TestCanonicalPathRefuses(t *testing.T) {
 	targets := append(pubTraversals(),
 		"/a/../admin", "/a/%2e%2e/admin", "/a/..%2fadmin", "/a%2fadmin", "//admin", "/./admin", "/admin/.",
 		`/a\admin`, "/admin%00", "/admin#f", "/..;/admin", "*", "http://evil", "http://evil//abs", "http://evil/pub/../admin",
+		// White space, full-width forms and invisible characters.
+		"/pub/..%20/admin", "/pub/%20../admin", "/pub/.%20./admin", "/pub/..%20", "/pub/..%20./admin", "/pub/%20/admin",
+		"/pub/..%C2%A0/admin", "/pub/..%E3%80%80/admin", "/pub/%EF%BC%8E%EF%BC%8E/admin", "/pub/．./admin", "/pub/%E2%80%A5/admin",
+		"/pub/%E2%80%A4%E2%80%A4/admin", "/pub/%E3%80%82./admin", "/pub/..%EF%BC%8Fadmin", "/pub%EF%BC%8F..%EF%BC%8Fadmin",
+		"/pub/a／b", "/pub/..%EF%BC%BCadmin", "/pub/..%E2%88%95admin", "/pub/..%E2%81%84admin",
+		"/pub/.%E2%80%8B./admin", "/pub/.%E2%80%8D./admin", "/pub/..%EF%BB%BF/admin", "/pub/%C2%AD../admin", "/pub/.%E2%81%A0./admin",
+		"/pub/..%EF%B8%8F/admin", "/pub/..%C2%85/admin", "/pub/..%EF%BC%9Bx/admin", "/pub/%EF%BC%852e%EF%BC%852e/admin",
+		"/pub/..%20;x/admin", "/pub/..%E2%80%8E/admin",
 		"mailto:x", "/admin#/pub", "/%", "/%4", "/%zz", "/a%2Fb%22", `/a%2fb"`, `/a%2f"b`,
 	)
 	for _, target := range targets {

@@ -36,6 +36,8 @@ type PipelineConfig struct {
 type Pipeline struct {
 	cfg  PipelineConfig
 	runs sync.Pool // of *run
+
+	flushers sync.Pool // of *flusher
 }
 
 // NewPipeline returns a pipeline. It panics if a required field is missing: that
@@ -61,7 +63,7 @@ func (p *Pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	run := p.newRun()
 	run.pipeline, run.ex.Request, run.ex.Received = p, r, p.cfg.Now()
 	run.ex.Trail = run.trail[:0]
-	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout}
+	run.writer = responseWriter{ResponseWriter: w, ex: &run.ex, writeTimeout: p.cfg.WriteTimeout, flushers: &p.flushers}
 	run.writer.closing = len(w.Header()["Connection"]) > 0
 	if p.cfg.TraceIDHeader != "" {
 		run.writer.traceIDHeader, run.writer.traceID = p.cfg.TraceIDHeader, p.cfg.TraceID(r.Context())
@@ -131,6 +133,7 @@ func (r *run) leave(o Outcome) {
 // stage.
 func (r *run) end() {
 	ctx := r.ex.Request.Context()
+	r.writer.stopFlusher()
 	if cause := recover(); cause != nil {
 		r.outcome = panicOutcome(ctx, cause)
 		if r.open {

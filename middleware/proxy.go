@@ -11,7 +11,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 )
 
@@ -25,6 +24,8 @@ type ProxyConfig struct {
 	// §7.6.3). A request that already carries it is refused: the upstream leads
 	// back here. "" sends no Via.
 	Pseudonym string
+	// MaxBodyBytes bounds a request's body; 0 means that there is no limit.
+	MaxBodyBytes int64
 }
 
 // Proxy is the last stage: it forwards the request to the one configured
@@ -78,14 +79,25 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 	if p.via.passed(ex.Request.Header) {
 		return Outcome{Reason: LoopDetected, Err: errLoop}
 	}
+	limit := p.cfg.MaxBodyBytes
+	if limit > 0 && ex.Request.ContentLength > limit {
+		return Outcome{Reason: RequestBodyTooLarge, Err: &http.MaxBytesError{Limit: limit}}
+	}
 	f := &forwarding{ex: ex}
 	out := ex.Request.WithContext(context.WithValue(ctx, forwardingKey{}, f))
 	if ex.Request.Body != nil && ex.Request.Body != http.NoBody {
 		f.body.ReadCloser = ex.Request.Body
+		if limit > 0 {
+			f.body.ReadCloser = http.MaxBytesReader(w, ex.Request.Body, limit)
+		}
 		out.Body = &f.body
 	}
 	dropUpgrade(out)
 	defer f.relayed() // also if httputil panics
+	if !out.ProtoAtLeast(1, 1) && len(out.Header["Expect"]) > 0 {
+		out.Header = out.Header.Clone()
+		delete(out.Header, "Expect") // it has no meaning in HTTP/1.0 (RFC 9110 §10.1.1)
+	}
 	p.reverse.ServeHTTP(w, out)
 	if f.res != nil && len(f.res.Trailer) > 0 {
 		p.dropOwnTrailers(w.Header(), f.res.Trailer)
@@ -96,18 +108,14 @@ func (p *Proxy) Forward(ctx context.Context, w http.ResponseWriter, ex *Exchange
 	return Outcome{Reason: forwardReason(ctx, f.err, f.body.err()), Err: RedactError(f.err)}
 }
 
-// relayed counts a stream that has ended.
-func (f *forwarding) relayed() {
-	if f.stream != nil {
-		f.stream.Add(-1)
-	}
-}
-
 // dropUpgrade removes an upgrade to anything but WebSocket from a request, which
 // RFC 9110 §7.8 allows: an upgrade to h2c would open a connection on which
-// requests pass unchecked.
+// requests pass unchecked. HTTP/1.0 has no upgrades, and WebSocket begins with a
+// GET (RFC 6455 §4.1).
 func dropUpgrade(r *http.Request) {
-	if upgrade := r.Header["Upgrade"]; len(upgrade) == 0 || strings.EqualFold(upgrade[0], "websocket") {
+	upgrade := r.Header["Upgrade"]
+	if len(upgrade) == 0 ||
+		strings.EqualFold(upgrade[0], "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) {
 		return
 	}
 	r.Header = r.Header.Clone() // the client's own request stays as it is
@@ -201,11 +209,14 @@ var ErrShuttingDown = errors.New("the gateway is shutting down")
 // went away or its body could not be read, else the upstream's.
 func forwardReason(ctx context.Context, err, bodyErr error) Reason {
 	var timeout net.Error
+	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(context.Cause(ctx), ErrShuttingDown):
 		return ShuttingDown
 	case bodyErr != nil && errors.As(bodyErr, &timeout) && timeout.Timeout():
 		return RequestBodyTimeout
+	case errors.As(bodyErr, &tooLarge):
+		return RequestBodyTooLarge
 	case errors.Is(bodyErr, io.ErrUnexpectedEOF):
 		// The client closed its half of the connection before its body was
 		// complete. net/http cancels the context, but the client may still read.
@@ -268,22 +279,3 @@ func (b *requestBody) err() error {
 
 // copyBufferSize is what httputil allocates per response without a pool, bytes.
 const copyBufferSize = 32 << 10
-
-// bufferPool lends the buffers through which response bodies are copied. It
-// implements httputil.BufferPool.
-type bufferPool struct{ pool sync.Pool }
-
-// Get implements httputil.BufferPool.
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[copyBufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, copyBufferSize)
-}
-
-// Put implements httputil.BufferPool.
-func (p *bufferPool) Put(b []byte) {
-	if len(b) == copyBufferSize {
-		p.pool.Put((*[copyBufferSize]byte)(b))
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -118,6 +119,8 @@ func bodyRows() []bodyRow {
 		{"closed before its length", "Content-Length: 10\r\n", "hello", true, RequestBodyInvalid},
 		{"slow", "Content-Length: 10\r\n", "h", false, RequestBodyTimeout},
 		{"slow in chunks", chunked, "5\r\nhello\r\n", false, RequestBodyTimeout},
+		{"too large, length known", "Content-Length: 101\r\n", "", false, RequestBodyTooLarge},
+		{"too large in chunks", chunked, strings.Repeat("33\r\n"+strings.Repeat("x", 51)+"\r\n", 2), false, RequestBodyTooLarge},
 	}
 }
 
@@ -128,7 +131,9 @@ func TestBadBodies(t *testing.T) {
 	defer upstream.Close()
 	for _, row := range bodyRows() {
 		t.Run(row.name, func(t *testing.T) {
-			g := newGateway(t, upstream.URL, func(c gatewayConfig) { c.server.ReadTimeout = 300 * time.Millisecond })
+			g := newGateway(t, upstream.URL, func(c gatewayConfig) {
+				c.server.ReadTimeout, c.proxy.MaxBodyBytes = 300*time.Millisecond, 100
+			})
 			conn := dial(t, g.addr)
 			if _, err := io.WriteString(conn, g.head("POST /x HTTP/1.1", row.fields)+row.body); err != nil {
 				t.Fatal(err)
@@ -149,6 +154,80 @@ func TestBadBodies(t *testing.T) {
 			rest, err := io.ReadAll(reader)
 			if len(rest) != 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("after the refusal: %q, %v", rest, err)
+			}
+		})
+	}
+}
+
+// TestBodyOfTheLimit checks that a body as large as the limit is forwarded, with a
+// length or in chunks.
+func TestBodyOfTheLimit(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer upstream.Close()
+	body := strings.Repeat("x", 100)
+	for _, framed := range []string{
+		"Content-Length: 100\r\n\r\n" + body, "Transfer-Encoding: chunked\r\n\r\n64\r\n" + body + "\r\n0\r\n\r\n",
+	} {
+		g := newGateway(t, upstream.URL, func(c gatewayConfig) { c.proxy.MaxBodyBytes = 100 })
+		head := strings.TrimSuffix(g.head("POST /x HTTP/1.1", "Connection: close\r\n"), "\r\n")
+		if raw := exchange(t, g.addr, head+framed); !strings.HasPrefix(raw, "HTTP/1.1 200 ") || !strings.Contains(raw, body) {
+			t.Errorf("got %q", raw)
+		}
+	}
+}
+
+// fieldsRow is a request with a number of header fields.
+type fieldsRow struct {
+	name   string
+	fields string
+	want   Reason
+}
+
+// fieldsRows add to Authorization, which counts too.
+func fieldsRows() []fieldsRow {
+	different := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "X-%d: 1\r\n", i)
+		}
+		return b.String()
+	}
+	return []fieldsRow{
+		{"100", different(99), Forwarded},
+		{"101", different(100), HeadersTooMany},
+		{"101 of one name", strings.Repeat("X: 1\r\n", 100), HeadersTooMany},
+		{"1000", different(999), HeadersTooMany},
+		{"an empty Host", "", HostMissing},
+	}
+}
+
+func TestHeaderFields(t *testing.T) {
+	for _, row := range fieldsRows() {
+		t.Run(row.name, func(t *testing.T) {
+			upstream := newUpstream(t, plainOK)
+			g := newGateway(t, upstream.url, nil)
+			conn := dial(t, g.addr)
+			head := g.head("GET /x HTTP/1.1", row.fields)
+			if row.want == HostMissing {
+				head = strings.Replace(head, "client.example", "", 1)
+			}
+			if _, err := io.WriteString(conn, head); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			d := g.journal.wait(t)
+			checkReason(t, d.Outcome, row.want)
+			if row.want != Forwarded {
+				upstream.untouched(t)
+			}
+			if want := row.want.Info().Status; resp.StatusCode != d.Status || want != 0 && want != d.Status {
+				t.Errorf("status %d, result %+v", resp.StatusCode, d)
 			}
 		})
 	}

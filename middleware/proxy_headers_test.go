@@ -27,8 +27,9 @@ const foreign = "b3: 1\r\nX-B3-TraceId: 1\r\nX-B3-Sampled: 1\r\nuber-trace-id: 1
 
 // pairs returns the names, in canonical form, and values of header fields.
 func pairs(fields string) []string {
-	var all []string
-	for _, line := range strings.Split(strings.TrimSuffix(fields, "\r\n"), "\r\n") {
+	lines := strings.Split(strings.TrimSuffix(fields, "\r\n"), "\r\n")
+	all := make([]string, 0, 2*len(lines))
+	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ": ")
 		all = append(all, http.CanonicalHeaderKey(name), value)
 	}
@@ -180,7 +181,8 @@ func TestResponseTrailers(t *testing.T) {
 	} {
 		for _, request := range []string{"GET /x HTTP/1.1", "POST /x HTTP/1.1"} {
 			t.Run(row.name+" "+request[:4], func(t *testing.T) {
-				upstream := newUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+row.announced+"\r\n2\r\nok\r\n0\r\n"+row.sent+"\r\n")
+				upstream := newUpstream(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"+row.announced+
+					"\r\n2\r\nok\r\n0\r\n"+row.sent+"\r\n")
 				g := newGateway(t, upstream.url, traced)
 				fields, body := "Connection: close\r\n", ""
 				if request[0] == 'P' { // goes through http.Transport

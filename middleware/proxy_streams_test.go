@@ -3,10 +3,13 @@ package middleware
 import (
 	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,3 +197,70 @@ func TestWebSocket(t *testing.T) {
 		t.Errorf("status %d", d.Status)
 	}
 }
+
+// TestPausesAreFlushed checks that what an upstream has sent reaches the client
+// while the upstream pauses, also if the length of the response is known.
+func TestPausesAreFlushed(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for name, first := range map[string]string{"after the head": "", "in the body": "half"} {
+			t.Run(method+" "+name, func(t *testing.T) {
+				received := make(chan struct{})
+				upstream := newUpstreamFunc(t, func(conn net.Conn) {
+					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"+first)
+					<-received // the client has what was sent so far
+					_, _ = io.WriteString(conn, "halfhalf"[len(first):])
+				})
+				g := newGateway(t, upstream.url, nil)
+				conn := dial(t, g.addr)
+				fields, body := "", ""
+				if method == http.MethodPost {
+					fields, body = "Content-Length: 2\r\n", "hi"
+				}
+				if _, err := io.WriteString(conn, g.head(method+" /x HTTP/1.1", fields)+body); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				begin := make([]byte, len(first))
+				if _, err := io.ReadFull(resp.Body, begin); err != nil {
+					t.Fatal(err)
+				}
+				close(received)
+				rest, err := io.ReadAll(resp.Body)
+				if got := string(begin) + string(rest); err != nil || got != "halfhalf" {
+					t.Errorf("got %q, %v", got, err)
+				}
+			})
+		}
+	}
+}
+
+// TestFastBodyIsNotFlushed checks that the writes of a fast body with a length are
+// not flushed one by one.
+func TestFastBodyIsNotFlushed(t *testing.T) {
+	server := &flushCounter{ResponseRecorder: httptest.NewRecorder()}
+	ex := &Exchange{Request: httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)}
+	w := &responseWriter{ResponseWriter: server, ex: ex, flushers: &sync.Pool{}}
+	ex.Upstream.Status = http.StatusOK
+	w.Header().Set("Content-Length", "1000")
+	began := time.Now()
+	for range 1000 {
+		_, _ = io.WriteString(w, "x")
+	}
+	w.stopFlusher()
+	if most := 1 + int64(time.Since(began)/flushAfter); server.flushes.Load() > most {
+		t.Errorf("%d flushes of a fast body, want at most %d", server.flushes.Load(), most)
+	}
+}
+
+// flushCounter counts flushes.
+type flushCounter struct {
+	*httptest.ResponseRecorder
+
+	flushes atomic.Int64
+}
+
+func (f *flushCounter) Flush() { f.flushes.Add(1) }

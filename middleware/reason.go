@@ -61,6 +61,8 @@ const (
 	ReasonNone Reason = iota
 
 	Authenticated
+	HeadersTooMany
+	HostMissing
 	CredentialsMissing
 	CredentialsAmbiguous
 	TokenTooLarge
@@ -91,6 +93,7 @@ const (
 	Forwarded
 	RequestBodyInvalid
 	RequestBodyTimeout
+	RequestBodyTooLarge
 	UpstreamUnreachable
 	UpstreamTimeout
 	UpstreamInvalid
@@ -125,6 +128,8 @@ type ReasonInfo struct {
 // reasons is the closed table of outcomes.
 var reasons = [reasonCount]ReasonInfo{
 	Authenticated:        allow(StageAuth, "authenticated", "The token's signature and claims are valid."),
+	HeadersTooMany:       deny(StageAuth, 431, "headers_too_many", "The request has more header fields than this gateway accepts."),
+	HostMissing:          deny(StageAuth, 400, "host_missing", "The request's Host header field is empty."),
 	CredentialsMissing:   badHeader("", "credentials_missing", "The request carries no bearer token."),
 	CredentialsAmbiguous: badHeader("invalid_request", "credentials_ambiguous", "The request carries more than one Authorization header."),
 	TokenTooLarge:        badToken(StageAuth, "token_too_large", "The bearer token is larger than this gateway accepts."),
@@ -156,6 +161,7 @@ var reasons = [reasonCount]ReasonInfo{
 	Forwarded:           allow(StageProxy, "forwarded", "The request was forwarded and the response relayed."),
 	RequestBodyInvalid:  deny(StageProxy, 400, "request_body_invalid", "The request body could not be read."),
 	RequestBodyTimeout:  deny(StageProxy, 408, "request_body_timeout", "The request body did not arrive in time."),
+	RequestBodyTooLarge: deny(StageProxy, 413, "request_body_too_large", "The request body is larger than this gateway accepts."),
 	UpstreamUnreachable: fail(StageProxy, 502, "upstream_unreachable", "The upstream could not be reached."),
 	UpstreamTimeout:     fail(StageProxy, 504, "upstream_timeout", "The upstream did not answer in time."),
 	UpstreamInvalid:     fail(StageProxy, 502, "upstream_invalid", "The upstream's answer could not be used."),

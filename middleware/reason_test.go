@@ -21,6 +21,7 @@ func TestEveryReasonIsProduced(t *testing.T) {
 		reasonsOf(panicRows(), func(r panicRow) Reason { return r.want }),
 		reasonsOf(upstreamRows(), func(r upstreamRow) Reason { return r.want }),
 		reasonsOf(viaRows(), func(r viaRow) Reason { return r.want }),
+		reasonsOf(fieldsRows(), func(r fieldsRow) Reason { return r.want }),
 		reasonsOf(bodyRows(), func(r bodyRow) Reason { return r.want }),
 		reasonsOf(abortRows(), func(r abortRow) Reason { return r.want }),
 		reasonsOf(shutdownRows(), func(r shutdownRow) Reason { return r.want }),

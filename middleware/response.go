@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -93,6 +94,8 @@ type responseWriter struct {
 	bytes      int64
 	hijacked   bool
 	deadlineAt time.Time // when the write deadline was last extended
+	flushers   *sync.Pool
+	flusher    *flusher // of a response with a length; nil if there is none
 }
 
 // Unwrap lets http.ResponseController find the server's own writer.
@@ -110,11 +113,25 @@ func (w *responseWriter) WriteHeader(status int) {
 			h["Content-Type"] = nil // keeps net/http from guessing one
 		}
 		w.extendDeadline() // a late response may have no body that does
+		defer w.startFlusher()
 	}
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		if !w.ex.Request.ProtoAtLeast(1, 1) {
+			return // HTTP/1.0 has no interim responses (RFC 9110 §15.2)
+		}
 		w.cleanInterim()
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// CloseAfter makes the server close the connection after the response if the end
+// of the request is in doubt. net/http ignores Transfer-Encoding in HTTP/1.0 and
+// would read the bytes of such a body as the next request (RFC 9112 §6.1). twoLengths
+// says that the request had a Content-Length beside a Transfer-Encoding.
+func CloseAfter(w http.ResponseWriter, r *http.Request, twoLengths bool) {
+	if twoLengths || !r.ProtoAtLeast(1, 1) {
+		w.Header()["Connection"] = []string{"close"}
+	}
 }
 
 // cleanInterim removes from an interim response what only the gateway may set and
@@ -157,11 +174,78 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.extendDeadline()
-	n, err := w.ResponseWriter.Write(p)
+	n, err := w.write(p)
 	if w.ex.Request.Method != http.MethodHead { // net/http discards the body of a HEAD response
 		w.bytes += int64(n)
 	}
 	return n, err
+}
+
+func (w *responseWriter) write(p []byte) (int, error) {
+	if w.flusher == nil {
+		return w.ResponseWriter.Write(p)
+	}
+	w.flusher.mu.Lock()
+	defer w.flusher.mu.Unlock()
+	if w.flusher.idle {
+		w.flusher.idle = false
+		w.flusher.timer.Reset(flushAfter)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// flushAfter is how long the head or a part of the body may wait in net/http's
+// buffer for the upstream to send more. A fast body is flushed no more often.
+const flushAfter = 100 * time.Millisecond
+
+// flusher sends what net/http buffers if the upstream pauses. It is pooled, so
+// that a response pays for a timer's reset and not for a timer.
+type flusher struct {
+	mu    sync.Mutex          // net/http's writer is one goroutine's at a time
+	to    http.ResponseWriter // nil if no response uses the flusher
+	timer *time.Timer
+	idle  bool // the timer has fired since the last write
+}
+
+// startFlusher is called when the head was written. Only an upstream pauses, and
+// httputil flushes each write of a response without a length.
+func (w *responseWriter) startFlusher() {
+	if w.ex.Upstream.Status == 0 || w.ex.Request.Method == http.MethodHead || len(w.Header()["Content-Length"]) == 0 {
+		return
+	}
+	f, ok := w.flushers.Get().(*flusher)
+	if !ok {
+		f = &flusher{}
+		f.timer = time.AfterFunc(flushAfter, f.flush)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to, f.idle = w.ResponseWriter, false
+	f.timer.Reset(flushAfter)
+	w.flusher = f
+}
+
+// stopFlusher is called before the handler returns.
+func (w *responseWriter) stopFlusher() {
+	f := w.flusher
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	f.to = nil
+	f.timer.Stop()
+	f.mu.Unlock()
+	w.flusher = nil
+	w.flushers.Put(f)
+}
+
+func (f *flusher) flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.to != nil {
+		f.idle = true
+		_ = http.NewResponseController(f.to).Flush() // the next write fails if the client is gone
+	}
 }
 
 // Hijack hands the connection over for a protocol upgrade.

@@ -33,7 +33,9 @@ type Config struct {
 type Application struct {
 	TargetHost string `json:"target_host" env:"TARGET_HOST" env-description:"Base URL of the protected backend: scheme, host and optional port, without a path."`
 	Port       int    `json:"port" env:"PORT" env-description:"Port the gateway listens on; 0 picks a free one."`
-	Token      Token  `json:"token" env-prefix:"TOKEN__"`
+	// MaxBodyBytes is an int so that it reads like the other numbers.
+	MaxBodyBytes int   `json:"max_body_bytes" env:"MAX_BODY_BYTES" env-description:"Largest request body forwarded, in bytes; 0 means no limit."`
+	Token        Token `json:"token" env-prefix:"TOKEN__"`
 }
 
 // Token is how a JWT is verified.

@@ -86,6 +86,8 @@ func TestApplicationFaults(t *testing.T) {
 			`application.token.algorithm = "hs256": is not known; write it as HS256`},
 		{`{"application":{"token":{"leeway":"61s"}}}`,
 			`application.token.leeway = "61s": is out of range; want 0s to 60s`},
+		{`{"application":{"max_body_bytes":-1}}`,
+			`application.max_body_bytes = -1: is negative; want 0 or a number of bytes above it`},
 		{`{"application":{"token":{"max_bytes":1023}}}`,
 			`application.token.max_bytes = 1023: is out of range; want 1024 to 24576`},
 		{`{"application":{"token":{"max_bytes":24577}}}`,

@@ -56,6 +56,7 @@ func (l *loader) judgeValues() {
 func (l *loader) judgeApplication(a *Application) {
 	l.expect(&a.TargetHost, badURL(a.TargetHost, false, "http", "https"), badLoopback(a))
 	l.expect(&a.Port, badPort(a.Port))
+	l.expect(&a.MaxBodyBytes, when(a.MaxBodyBytes < 0, "is negative", "want 0 or a number of bytes above it"))
 	l.expect(&a.Token.Algorithm, notIn(a.Token.Algorithm, middleware.Algorithms()))
 	l.expect(&a.Token.JWTSecret, blank(a.Token.JWTSecret), badSecret(a.Token))
 	l.expect(&a.Token.PublicKeyFile, badPublicKeyFile(a.Token))
