@@ -102,7 +102,7 @@ func (t tokens) kinds() ([]kind, error) {
 		{"method", 2, 0, is(middleware.MethodNotAllowed), method("PROPFIND", t.good)},
 		{"no credentials", 6, 0, is(middleware.CredentialsMissing), request(http.MethodGet, route)},
 		{"two credentials", 2, 0, is(middleware.CredentialsAmbiguous), twice(t.good)},
-		{"huge token", 2, 0, is(middleware.TokenTooLarge), bearer(strings.Repeat("a", 9000), route)},
+		{"huge token", 2, 0, is(middleware.TokenTooLarge), bearer(strings.Repeat("a", middleware.DefaultMaxTokenBytes+1), route)},
 		{"malformed token", 3, 0, is(middleware.TokenMalformed), bearer("not.a.token", route)},
 		{"foreign algorithm", 3, 0, is(middleware.AlgorithmNotAllowed), bearer(foreign, route)},
 		{"forged signature", 5, 0, is(middleware.SignatureInvalid), bearer(forged, route)},
