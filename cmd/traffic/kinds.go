@@ -20,21 +20,21 @@ type kind struct {
 	name   string
 	weight int // share of the mix
 	most   int // of this kind in one run; 0 means any number
-	// expect are the reasons with which the gateway may answer. A reason
-	// implies the status.
+	// expect are the reasons with which the gateway may answer; the status
+	// follows from the reason.
 	expect []middleware.Reason
 	make   maker
 }
 
 const (
 	route = "/api/v1/test"
-	// tokenTTL is longer than any run. The records expire by themselves.
+	// tokenTTL is long enough for the longest run and leaves nothing behind.
 	tokenTTL = maxDuration + 10*time.Minute
-	// limitedRate is the limit of the token that is to exceed it.
+	// limitedRate is the limit of the token that is meant to run into it.
 	limitedRate = 20
 	limitedKind = "rate limited"
-	// slowWait is longer than the default slow_threshold, and hopelessWait
-	// longer than the default response_timeout. The backend waits that long.
+	// slowWait is longer than the gateway's default slow_threshold, hopelessWait
+	// longer than its default response_timeout. The backend waits that long.
 	slowWait     = 1500 * time.Millisecond
 	hopelessWait = 40 * time.Second
 )
@@ -48,9 +48,8 @@ type tokens struct {
 // prepare mints the tokens and returns the mix.
 func prepare(ctx context.Context, s settings) ([]kind, error) {
 	client := mint.NewClient(s.redis, 5*time.Second)
-	defer func() { _ = client.Close() }() // the client has no buffered data
+	defer func() { _ = client.Close() }() // nothing is lost if it fails
 	t := tokens{secret: s.secret}
-	// Each token has a record in Redis. change then deletes or breaks some of them.
 	for _, token := range []struct {
 		jwt    *string
 		limit  int64
@@ -81,9 +80,8 @@ func prepare(ctx context.Context, s settings) ([]kind, error) {
 }
 
 // kinds returns the mix: mostly allowed requests, and every reason that a
-// client can cause.
+// client can bring about without breaking anything.
 func (t tokens) kinds() ([]kind, error) {
-	// exp 9e9 is in the year 2255, nbf 8e9 in 2223.
 	expired, err1 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 1})
 	early, err2 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic", "exp": 9e9, "nbf": 8e9})
 	noExp, err3 := t.sign(jwt.SigningMethodHS256, jwt.MapClaims{"api_key": "traffic"})
@@ -94,10 +92,9 @@ func (t tokens) kinds() ([]kind, error) {
 			return nil, fmt.Errorf("signing: %w", err)
 		}
 	}
-	// The signature is the word "signature" in base64.
 	forged := t.good[:strings.LastIndexByte(t.good, '.')] + ".c2lnbmF0dXJl"
 	is := func(r ...middleware.Reason) []middleware.Reason { return r }
-	return []kind{ // send sends the first kind first, to check the tokens
+	return []kind{ // the first is also the one that shows whether the gateway knows the tokens
 		{"allowed", 100, 0, is(middleware.Forwarded), bearer(t.good, route)},
 		{limitedKind, 40, 0, is(middleware.RateLimited, middleware.Forwarded), bearer(t.limited, route)},
 		{"other route", 8, 0, is(middleware.RouteNotAllowed), bearer(t.good, "/somewhere/else")},
@@ -105,7 +102,7 @@ func (t tokens) kinds() ([]kind, error) {
 		{"method", 2, 0, is(middleware.MethodNotAllowed), method("PROPFIND", t.good)},
 		{"no credentials", 6, 0, is(middleware.CredentialsMissing), request(http.MethodGet, route)},
 		{"two credentials", 2, 0, is(middleware.CredentialsAmbiguous), twice(t.good)},
-		{"huge token", 2, 0, is(middleware.TokenTooLarge), bearer(strings.Repeat("a", 20_000), route)},
+		{"huge token", 2, 0, is(middleware.TokenTooLarge), bearer(strings.Repeat("a", middleware.DefaultMaxTokenBytes+1), route)},
 		{"malformed token", 3, 0, is(middleware.TokenMalformed), bearer("not.a.token", route)},
 		{"foreign algorithm", 3, 0, is(middleware.AlgorithmNotAllowed), bearer(foreign, route)},
 		{"forged signature", 5, 0, is(middleware.SignatureInvalid), bearer(forged, route)},
@@ -121,7 +118,6 @@ func (t tokens) kinds() ([]kind, error) {
 	}, nil
 }
 
-// sign signs a JWT without a record in Redis.
 func (t tokens) sign(method jwt.SigningMethod, claims jwt.MapClaims) (string, error) {
 	return jwt.NewWithClaims(method, claims).SignedString([]byte(t.secret))
 }
@@ -129,14 +125,12 @@ func (t tokens) sign(method jwt.SigningMethod, claims jwt.MapClaims) (string, er
 // maker makes a request to the gateway at base.
 type maker func(ctx context.Context, base string) (*http.Request, error)
 
-// request makes a request without credentials.
 func request(method, target string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // the user chooses the URL with -gateway
+		return http.NewRequestWithContext(ctx, method, base+target, http.NoBody) //nolint:gosec // whom to ask is what -gateway is for
 	}
 }
 
-// withHeader adds Authorization headers to a request.
 func withHeader(plain maker, values ...string) maker {
 	return func(ctx context.Context, base string) (*http.Request, error) {
 		r, err := plain(ctx, base)
