@@ -96,7 +96,8 @@ func TestEmbeddedTakesMoreTokens(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	defer client.Close()
 	request := mint.Request{
-		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour,
+		Now: time.Now(),
 	}
 	lasting, err := mint.New(t.Context(), client, request)
 	if err != nil {
@@ -121,10 +122,12 @@ func TestEmbeddedTakesMoreTokens(t *testing.T) {
 	if err := client.PExpire(t.Context(), short.StorageKey, 100*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(4 * time.Second); client.Exists(t.Context(), short.StorageKey).Val() != 0; time.Sleep(100 * time.Millisecond) {
+	deadline = time.Now().Add(4 * time.Second)
+	for client.Exists(t.Context(), short.StorageKey).Val() != 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("a record outlives its TTL")
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	time.Sleep(300 * time.Millisecond) // until the gateway has been told
 	r.want(r.gateway+"/mine/x", short.JWT, http.StatusUnauthorized, "token_expired")
