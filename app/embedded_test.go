@@ -96,8 +96,7 @@ func TestEmbeddedTakesMoreTokens(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: cfg.Redis.Addr})
 	defer client.Close()
 	request := mint.Request{
-		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour,
-		Now: time.Now(),
+		Prefix: redisstore.RecordPrefix, Secret: config.DemoSecret, Limit: 100, Routes: []string{"/mine/*"}, TTL: time.Hour, Now: time.Now(),
 	}
 	lasting, err := mint.New(t.Context(), client, request)
 	if err != nil {
