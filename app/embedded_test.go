@@ -123,10 +123,12 @@ func TestEmbeddedAcceptsMoreTokens(t *testing.T) {
 	if err := client.PExpire(t.Context(), short.StorageKey, 100*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(4 * time.Second); client.Exists(t.Context(), short.StorageKey).Val() != 0; time.Sleep(100 * time.Millisecond) {
+	deadline = time.Now().Add(4 * time.Second)
+	for client.Exists(t.Context(), short.StorageKey).Val() != 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("a record outlives its TTL")
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	time.Sleep(300 * time.Millisecond) // until the gateway has been told
 	r.want(r.gateway+"/mine/x", short.JWT, http.StatusUnauthorized, "token_expired")

@@ -23,7 +23,8 @@ func TestParseRecord(t *testing.T) {
 		{"limit with an exponent", `{"rate_limit":3e2,"expires_at":0` + rest, 300, 0},
 		{"limit with both", `{"rate_limit":1.25E+2,"expires_at":0` + rest, 125, 0},
 		{"limit with a negative exponent", `{"rate_limit":5000e-1,"expires_at":-0.0` + rest, 500, 0},
-		{"largest with a point", `{"rate_limit":9223372036854775807.0,"expires_at":253402300799.0` + rest, 9223372036854775807, 253402300799},
+		{"largest with a point", `{"rate_limit":9223372036854775807.0,"expires_at":253402300799.0` + rest,
+			9223372036854775807, 253402300799},
 		{"expiry with an exponent", `{"rate_limit":1,"expires_at":4.0709088E9` + rest, 1, 4070908800},
 		{"lower-case letters", `{"rate_limit":1,"expires_at":"2026-01-02t15:04:05z"` + rest, 1, epoch.Unix()},
 		{"an escaped plus sign", `{"rate_limit":1,"expires_at":"2026-01-02T16:04:05\u002B01:00"` + rest, 1, epoch.Unix()},
@@ -100,7 +101,9 @@ func badRecords() map[string]string {
 		bad["limit "+limit] = record(limit, "0", "[]")
 	}
 	for _, expires := range []string{
-		`-1`, `-1.5`, `null`, `""`, `"`, `"2026-01-02 "`, `"2026-01-02x15:04:05Z"`, `"2026-01-02t15:04:05"`, `1e12`, `253402300800.0`, `253402300799.5`, `"tomorrow"`, `"2026-01-02"`, `253402300800`, `[0]`, `"2026-13-02T15:04:05Z"`,
+		`-1`, `-1.5`, `null`, `""`, `"`, `"2026-01-02 "`, `"2026-01-02x15:04:05Z"`, `"2026-01-02t15:04:05"`,
+		`1e12`, `253402300800.0`, `253402300799.5`,
+		`"tomorrow"`, `"2026-01-02"`, `253402300800`, `[0]`, `"2026-13-02T15:04:05Z"`,
 	} {
 		bad["expiry "+expires] = record("1", expires, "[]")
 	}

@@ -10,9 +10,9 @@ func TestRedact(t *testing.T) {
 		"NOPERM this user has no permissions to run the 'set' command": "NOPERM this user has no permissions to run the set command",
 		"store unavailable: NOPERM User gw has no permissions to run the 'client|tracking' command": "store unavailable: " +
 			"NOPERM User gw has no permissions to run the client|tracking command",
-		"ERR unknown command 'getrange', with args beginning with: 'token:abc' '0' ": "ERR unknown command getrange, with args beginning with: …",
-		"ERR unknown command `EVALSHA`, with args beginning with: `token:abc`, ":     "ERR unknown command EVALSHA, with args beginning with: …",
-		"ERR unknown command 'GETRANGE'":                                             "ERR unknown command GETRANGE",
+		"ERR unknown command 'getrange', with args beginning with: 'a' '0' ": "ERR unknown command getrange, with args beginning with: …",
+		"ERR unknown command `EVALSHA`, with args beginning with: `a`, ":     "ERR unknown command EVALSHA, with args beginning with: …",
+		"ERR unknown command 'GETRANGE'":                                     "ERR unknown command GETRANGE",
 
 		"NOPERM User gw has no permissions to access the 'token:abc' key": "NOPERM User gw has no permissions to access the …",
 		"NOPERM User gw has no permissions to run the 'set' key":          "NOPERM User gw has no permissions to run the …",

@@ -13,8 +13,9 @@ func TestMakeTestNamesSkippedTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var env []string
-	for _, name := range []string{"GOMODCACHE", "GOCACHE", "GOPROXY", "GOFLAGS", "GONOSUMDB"} {
+	names := []string{"GOMODCACHE", "GOCACHE", "GOPROXY", "GOFLAGS", "GONOSUMDB"}
+	env := make([]string, 0, len(names))
+	for _, name := range names {
 		value, err := exec.CommandContext(t.Context(), command, "env", name).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +41,8 @@ printf '{"Action":"pass","Package":"%s"}\n' $module
 	out := runMake(t, env, "GO="+dir+"/go", "test")
 	_, end, found := strings.Cut(out, "=== Skipped")
 	if !found || strings.Count(end, "no-server is not installed") != 2 ||
-		!strings.Contains(end, "SKIP: product TestOne") || !strings.Contains(end, "SKIP: tools TestOne") || strings.Contains(end, "TestTwo") {
+		!strings.Contains(end, "SKIP: product TestOne") || !strings.Contains(end, "SKIP: tools TestOne") ||
+		strings.Contains(end, "TestTwo") {
 		t.Errorf("make test prints\n%s", out)
 	}
 }

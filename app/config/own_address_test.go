@@ -11,7 +11,8 @@ import (
 func ownHosts(t *testing.T) []string {
 	t.Helper()
 	hosts := []string{
-		"localhost", "LOCALHOST", "localhost.", "gateway.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]",
+		"localhost", "LOCALHOST", "localhost.", "gateway.localhost", "127.0.0.1", "127.1.2.3", "[::1]",
+		"[::ffff:127.0.0.1]", "0.0.0.0", "[::]",
 	}
 	if name, err := os.Hostname(); err == nil {
 		hosts = append(hosts, name)

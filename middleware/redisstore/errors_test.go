@@ -86,7 +86,8 @@ func TestRealErrorReplies(t *testing.T) {
 	t.Run("commands not allowed", func(t *testing.T) {
 		o := options(storetest.StartRedis(t).Addr, patience)
 		admin := newPorts(t, o).admin
-		if err := admin.Do(t.Context(), "ACL", "SETUSER", "gw", "on", ">for-tests", "~*", "+@all", "-getrange", "-evalsha").Err(); err != nil {
+		err := admin.Do(t.Context(), "ACL", "SETUSER", "gw", "on", ">for-tests", "~*", "+@all", "-getrange", "-evalsha").Err()
+		if err != nil {
 			t.Fatal(err)
 		}
 		o.Username, o.Password = "gw", "for-tests"

@@ -195,7 +195,8 @@ func TestUnreadableEndpoints(t *testing.T) {
 				t.Setenv(name, endpoint)
 				exporter, err := NewExporter(t.Context(), "")
 				if exporter != nil || err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "s3cret") {
-					t.Errorf("%s=%s with protocol %q: %v, %v; want an error that names the variable", name, endpoint, protocol, exporter, err)
+					t.Errorf("%s=%s with protocol %q: %v, %v; want an error that names the variable",
+						name, endpoint, protocol, exporter, err)
 				}
 			}
 		}

@@ -61,7 +61,10 @@ func observe(t *testing.T) reality {
 	r.spans = spans.spans
 	for line := range strings.Lines(p.stderr.String()) {
 		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) == nil && (fields["msg"] == names.MessageDecision || fields["msg"] == names.MessageSuppressed) {
+		if json.Unmarshal([]byte(line), &fields) != nil {
+			continue
+		}
+		if message := fields["msg"]; message == names.MessageDecision || message == names.MessageSuppressed {
 			r.lines = append(r.lines, fields)
 		}
 	}
