@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,18 @@ const perTrace = 18 << 10
 // A full store leaves a third of the memory to work with.
 func TestJaegerFitsItsMemory(t *testing.T) {
 	s := service(t, loadCompose(t), "jaeger")
+	traces := maxTraces(t, s)
+	if store := traces * perTrace; traces == 0 || store > int64(s.MemLimit)*2/3 {
+		t.Errorf("%d traces take %d MiB of %d MiB", traces, store>>20, s.MemLimit>>20)
+	}
+	if limit := goMemLimit(t, s); limit <= traces*perTrace {
+		t.Errorf("GOMEMLIMIT is %d MiB, less than the traces take", limit>>20)
+	}
+}
+
+// maxTraces returns how many traces Jaeger keeps.
+func maxTraces(t *testing.T, s types.ServiceConfig) int64 {
+	t.Helper()
 	var config struct {
 		Extensions struct {
 			Storage struct {
@@ -30,12 +43,18 @@ func TestJaegerFitsItsMemory(t *testing.T) {
 		}
 	}
 	readYAML(t, inRepo(t, s, argument(t, s, "--config")), &config)
-	traces := config.Extensions.Storage.Backends.Memory.Memory.MaxTraces
-	if store := traces * perTrace; traces == 0 || store > int64(s.MemLimit)*2/3 {
-		t.Errorf("%d traces take %d MiB of %d MiB", traces, store>>20, s.MemLimit>>20)
-	}
-	if limit := goMemLimit(t, s); limit <= traces*perTrace {
-		t.Errorf("GOMEMLIMIT is %d MiB, less than the traces take", limit>>20)
+	return config.Extensions.Storage.Backends.Memory.Memory.MaxTraces
+}
+
+// Older trace ids in Prometheus lead nowhere, and who clicks one is told why.
+func TestDocumentsSayWhichTracesAreKept(t *testing.T) {
+	traces := maxTraces(t, service(t, loadCompose(t), "jaeger"))
+	want := fmt.Sprintf("Jaeger keeps the latest %d,%03d", traces/1000, traces%1000)
+	for _, file := range []string{"README.md", "observability/OPERATING.md", "observability/grafana/dashboards/overview.json",
+		"observability/grafana/dashboards/pipeline.json", "observability/grafana/dashboards/rate-limit.json"} {
+		if !strings.Contains(readRepoFile(t, file), want) {
+			t.Errorf("%s lacks %q", file, want)
+		}
 	}
 }
 

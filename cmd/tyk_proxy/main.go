@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"tyk_proxy/app"
 )
@@ -22,8 +23,14 @@ func main() {
 	// They have a channel of their own, so that they cannot displace a stop.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	// If the reader of stdout or stderr goes away, the write fails and the gateway
+	// goes on. By default Go ends a process that writes to a broken stdout or stderr.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals, hangups))
 }
+
+// lastWordGrace is how long the program waits at its end for the reader of stderr.
+const lastWordGrace = time.Second
 
 // run returns the exit code: 0 after a clean stop, 1 after a failure, 2 if the
 // command line is invalid. Each signal on signals starts the stop or ends it. One on
@@ -55,8 +62,22 @@ func run(args []string, stdout, stderr io.Writer, signals, hangups <-chan os.Sig
 		err = app.Run(context.Background(), o, signals)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "tyk_proxy:", err)
+		lastWord(stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// lastWord writes the error that ends the program. It returns after lastWordGrace
+// even if nobody reads stderr.
+func lastWord(stderr io.Writer, err error) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		fmt.Fprintln(stderr, "tyk_proxy:", err)
+	}()
+	select {
+	case <-written:
+	case <-time.After(lastWordGrace):
+	}
 }

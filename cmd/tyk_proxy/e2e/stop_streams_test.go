@@ -36,7 +36,8 @@ func wantClosedStreams(t *testing.T, p *program, streams, upgraded int) {
 			continue
 		}
 		if found++; fields.Streams != streams || fields.Upgraded != upgraded {
-			t.Errorf("%d streams and %d upgraded connections were closed, want %d and %d", fields.Streams, fields.Upgraded, streams, upgraded)
+			t.Errorf("%d streams and %d upgraded connections were closed, want %d and %d",
+				fields.Streams, fields.Upgraded, streams, upgraded)
 		}
 	}
 	if found != 1 {
