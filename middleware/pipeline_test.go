@@ -15,21 +15,19 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// scripted returns the five stages. Each returns the outcome given for its name,
-// or else lets the request go on.
+// scripted returns all stages. Each returns the outcome given for its name, or
+// else lets the request go on.
 func scripted(answers map[string]func() Outcome) ([]Stage, Forwarder) {
-	allow := map[string]Reason{
-		StageAuth: Authenticated, StageTokenLookup: TokenFound, StageRouteCheck: RouteAllowed,
-		StageRateLimit: WithinLimit, StageProxy: Forwarded,
-	}
 	answer := func(stage string) Outcome {
 		if f := answers[stage]; f != nil {
 			return f()
 		}
-		return Outcome{Reason: allow[stage]}
+		return Outcome{Reason: ReasonsOf(stage)[0]} // the one that allows
 	}
-	stages := make([]Stage, 0, 4)
-	for _, name := range StageNames()[:4] {
+	names := StageNames()
+	checks := names[:len(names)-1] // the last one forwards
+	stages := make([]Stage, 0, len(checks))
+	for _, name := range checks {
 		stages = append(stages, stageFunc{name, func(_ context.Context, ex *Exchange) Outcome {
 			if name == StageRateLimit {
 				ex.Quota = Quota{Limit: 10, Used: 7, Window: time.Minute, Reset: 1500 * time.Millisecond, ResetAt: epoch}
@@ -70,15 +68,14 @@ func TestPipelineOrder(t *testing.T) {
 		t.Run("refused by "+refusing, func(t *testing.T) {
 			w, journal := serve(t, map[string]func() Outcome{refusing: func() Outcome { return Outcome{Reason: reason} }})
 			var want []string
-			allowed := []Reason{Authenticated, TokenFound, RouteAllowed, WithinLimit, Forwarded}
 			result := Result{Stage: StageProxy, Outcome: Outcome{Reason: Forwarded}, Status: http.StatusNoContent}
-			for i, stage := range StageNames() {
+			for _, stage := range StageNames() {
 				if stage == refusing {
 					want = append(want, "start "+stage, "end "+stage+" "+reason.String())
 					result = Result{stage, Outcome{Reason: reason}, reason.Info().Status, int64(w.Body.Len()), 0}
 					break
 				}
-				want = append(want, "start "+stage, "end "+stage+" "+allowed[i].String())
+				want = append(want, "start "+stage, "end "+stage+" "+ReasonsOf(stage)[0].String())
 			}
 			want = append(want, "request "+result.Outcome.Reason.String())
 			if diff := cmp.Diff(want, journal.events); diff != "" {

@@ -40,14 +40,15 @@ func labelSets() map[string]int {
 	stages := len(middleware.StageNames())
 	return map[string]int{
 		names.MetricStageDuration: stages * verdicts,
-		names.MetricDecisions:     len(middleware.Reasons()) - 2 + 2*stages + 1, // a panic and an overload can be any stage's, an expired token that of two
-		names.MetricDegraded:      stages,
-		names.MetricUtilization:   1,
-		names.MetricRetryAfter:    1,
-		names.MetricClockOffset:   1,
-		names.MetricTraces:        4,
-		names.MetricSpans:         3,
-		names.MetricLogDropped:    1,
+		// A panic and an overload can be any stage's, an expired token that of two.
+		names.MetricDecisions:   len(middleware.Reasons()) - 2 + 2*stages + 1,
+		names.MetricDegraded:    stages,
+		names.MetricUtilization: 1,
+		names.MetricRetryAfter:  1,
+		names.MetricClockOffset: 1,
+		names.MetricTraces:      4,
+		names.MetricSpans:       3,
+		names.MetricLogDropped:  1,
 		// Requests with a route, without one, and with a route beyond the
 		// limit.
 		names.MetricServerDuration: maxRouteSeries + methods*refusals + forwarded*(answers+refusals),

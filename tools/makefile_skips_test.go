@@ -37,7 +37,7 @@ event skip $module TestOne ''
 event run $module TestTwo ''
 event pass $module TestTwo ''
 printf '{"Action":"pass","Package":"%s"}\n' $module
-`, 0o755)
+`)
 	out := runMake(t, env, "GO="+dir+"/go", "test")
 	_, end, found := strings.Cut(out, "=== Skipped")
 	if !found || strings.Count(end, "no-server is not installed") != 2 ||

@@ -110,7 +110,7 @@ func TestMakeJaegerBuildsOnce(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	write(t, dir+"/go", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >>\"$2\" && chmod +x \"$2\"\n", 0o755)
+	write(t, dir+"/go", "#!/bin/sh\nwhile [ \"$1\" != -o ]; do shift; done\necho built >>\"$2\" && chmod +x \"$2\"\n")
 	for range 2 {
 		runMake(t, []string{"XDG_CACHE_HOME=" + dir}, "GO="+dir+"/go", "jaeger")
 	}

@@ -61,7 +61,7 @@ type passed struct {
 func handed(t *testing.T, dir, program string, env []string, args ...string) passed {
 	t.Helper()
 	write(t, filepath.Join(dir, program), "#!/bin/sh\nprintf '%s\\n' \"$@\" >args\nprintf %s \"$GATEWAY_CONFIG\" >config\n"+
-		"printf %s \"$TYK_PROX_APPLICATION__TOKEN__JWT_SECRET\" >secret\n", 0o755)
+		"printf %s \"$TYK_PROX_APPLICATION__TOKEN__JWT_SECRET\" >secret\n")
 	out := runMake(t, env, append([]string{"-C", dir, "-f", absolute(t, repoFile("Makefile")), "GO=true"}, args...)...)
 	read := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(dir, name))

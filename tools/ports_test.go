@@ -89,7 +89,7 @@ func TestMakeUpPrintsThePorts(t *testing.T) {
 			want = append(want, "http://localhost:"+strconv.Itoa(18000+i))
 		}
 	}
-	write(t, dir+"/compose", script+"esac\n", 0o755)
+	write(t, dir+"/compose", script+"esac\n")
 	if err := os.Symlink(absolute(t, repoFile(".ci")), dir+"/.ci"); err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,10 @@ func pinned(image string) bool { return versionTag.MatchString(image) }
 
 func target(p types.ServicePortConfig) string { return strconv.FormatUint(uint64(p.Target), 10) }
 
-func write(t *testing.T, name, content string, mode os.FileMode) {
+// write writes a program.
+func write(t *testing.T, name, content string) {
 	t.Helper()
-	if err := os.WriteFile(name, []byte(content), mode); err != nil {
+	if err := os.WriteFile(name, []byte(content), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -41,7 +41,7 @@ func (c *refusableConn) Read(p []byte) (int, error) {
 func (c *refusableConn) Write(p []byte) (int, error) {
 	n, err := c.TCPConn.Write(p)
 	closed := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
-	if closed && !c.received && c.TCPConn.SetReadDeadline(time.Now().Add(readGrace)) == nil {
+	if closed && !c.received && c.SetReadDeadline(time.Now().Add(readGrace)) == nil {
 		_, _ = c.Read(make([]byte, maxRefusal)) // for what it says
 	}
 	return n, c.explain(err)

@@ -35,6 +35,7 @@ func faulty(tb testing.TB) string {
 				conn.Close()
 			}
 		default:
+			w.Header().Set("X-Seen-Via", r.Header.Get("Via"))
 			_, _ = io.Copy(io.Discard, r.Body) // that of a client that stalls ends in an error
 		}
 	}))
@@ -42,12 +43,12 @@ func faulty(tb testing.TB) string {
 	return backend.URL
 }
 
-// stall sends a part of the body only.
-func (p *program) stall(jwt string) answer {
+// post sends these header fields, and a body of five bytes whatever they promise.
+func (p *program) post(jwt, fields string) answer {
 	p.tb.Helper()
 	conn := dialURL(p.tb, p.base)
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /api/v1/test HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %s\r\nContent-Length: 10\r\n\r\nhello", jwt)
+	fmt.Fprintf(conn, "POST /api/v1/test HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer %s\r\n%s\r\nhello", jwt, fields)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		p.tb.Fatal(err)
@@ -67,10 +68,12 @@ func TestRefusalsInJaeger(t *testing.T) {
 	cfg := tracedConfig(j, redis.Addr, faulty(t), "problems")
 	cfg.Telemetry.Traces.SampleRatio = 0
 	cfg.Upstream.ResponseTimeout = config.Duration(300 * time.Millisecond)
-	cfg.ServerTimeouts.ReadTimeout = config.Duration(2 * time.Second) // what stall waits for
+	cfg.ServerTimeouts.ReadTimeout = config.Duration(2 * time.Second) // for the rest of a body
+	cfg.Application.MaxBodyBytes = 64
 	p := start(t, cfg)
 	token, poor, gone, broken := mintToken(t, cfg, 1000), mintToken(t, cfg, 1), mintToken(t, cfg, 10), mintToken(t, cfg, 10)
 	p.get("/api/v1/test", poor.JWT).want(t, http.StatusOK, "")
+	via := p.get("/api/v1/test", token.JWT).header.Get("X-Seen-Via")
 	client := redisClient(t, cfg)
 	if err := client.Del(context.Background(), gone.StorageKey).Err(); err != nil {
 		t.Fatal(err)
@@ -78,7 +81,7 @@ func TestRefusalsInJaeger(t *testing.T) {
 	if err := client.Set(context.Background(), broken.StorageKey, "{", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
-	refused := make([]answer, 0, 16)
+	refused := make([]answer, 0, 17)
 	refused = append(refused,
 		p.get("/api/v1/test", ""),
 		p.get("/api/v1/test", "no.jwt"),
@@ -91,7 +94,10 @@ func TestRefusalsInJaeger(t *testing.T) {
 		p.get("/api/v1/test", poor.JWT),
 		p.get("/api/v1/test?garbage", token.JWT),
 		p.get("/api/v1/test?never", token.JWT),
-		p.stall(token.JWT),
+		p.post(token.JWT, "Content-Length: 10\r\n"),
+		p.post(token.JWT, "Content-Length: 65\r\n"),
+		p.post(token.JWT, "Content-Length: 5\r\n"+strings.Repeat("X-Many: 1\r\n", 100)),
+		p.post(token.JWT, "Content-Length: 5\r\nVia: "+via+"\r\n"),
 	)
 	redis.Stop()
 	refused = append(refused, p.get("/api/v1/test", token.JWT))
